@@ -1,0 +1,48 @@
+# make repro       the pipeline: dvc repro in an environment made from requirements.lock
+# make test        format, lint and tests, under ten minutes; make test-long: the slow ones
+# make bench       the speed of profile and prune against the plain way
+# make lock        pin the requirements anew (needs uv)
+
+# The stages' commands say `python`: it is the environment's.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
+COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+
+.PHONY: repro test test-long bench lock
+
+repro: .venv/.runtime
+	.venv/bin/python -m dvc repro
+
+test: .venv/.test
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/python -m pytest -n 2 -m "not long"
+
+test-long: .venv/.test
+	.venv/bin/python -m pytest -m long
+
+bench: .venv/.runtime
+	.venv/bin/python tools/bench.py
+
+lock:
+	$(COMPILE) requirements.txt -o requirements.lock
+	$(COMPILE) requirements.txt requirements-test.txt -c requirements.lock -o requirements-test.lock
+
+# Each mark is set last, so that an install that was cut short is done again.
+.venv/.runtime: requirements.lock .venv/.created
+	@echo "installing the locked requirements into .venv (once, about 2 minutes)"
+	$(PIP_INSTALL) -r requirements.lock
+	@touch $@
+
+.venv/.test: requirements-test.lock .venv/.created
+	@echo "installing the locked requirements and test tools into .venv (once, about 2 minutes)"
+	$(PIP_INSTALL) -r requirements-test.lock
+	@touch $@
+
+.venv/.created:
+	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
+		"$$python" -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+			2>/dev/null && "$$python" -m venv .venv && touch $@ && exit 0; \
+	done; \
+	echo "error: no Python 3.11 to 3.13 with venv on the PATH; name one: make PYTHON=/path/to/python3.12" >&2; \
+	exit 1

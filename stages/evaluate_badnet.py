@@ -1,0 +1,22 @@
+"""Ask the BadNet about clean test images and every poisoned file."""
+
+from goodnet import command, evaluation, networks, outputs, scores
+
+
+def main():
+    args = command.read_arguments(
+        __doc__,
+        badnet="the net",
+        test="clean test images",
+        poisoned="folder of poisoned images, one file a trigger",
+        metrics="metrics, to be written",
+        predictions="the net's answers, to be written",
+    )
+    net = networks.load(args.badnet)
+    predictions = evaluation.ask(net, args.test, args.poisoned, command.read_input_max(args.params))
+    scores.write_predictions(args.predictions, predictions, networks.classes(net))
+    outputs.write_json(args.metrics, scores.of_net(predictions))
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,59 @@
+"""What every stage does as a command: its flags, its parameters, and errors in one line."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import yaml
+
+
+class InputError(ValueError):
+    """What a user gave is wrong; the message says which file, what is wrong, what would be right."""
+
+
+def read_arguments(description, **paths):
+    """Read one required flag for each of `paths` (name="what it is"), and --params."""
+    parser = argparse.ArgumentParser(description=description)
+    for name, what in paths.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True, help=what)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameters")
+    return parser.parse_args()
+
+
+def read_params(path, *keys):
+    """Read params.yaml and return what stands under `keys`, one level a key."""
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise InputError(f"{path}{line}: is not valid YAML: {error.problem}") from None
+    for depth, key in enumerate(keys):
+        if not isinstance(value, dict) or key not in value:
+            raise InputError(f"{path}: has no {'.'.join(keys[: depth + 1])}")
+        value = value[key]
+    return value
+
+
+def read_input_max(path):
+    """Return the largest value the inputs of the chosen net take: 255, or 1 for a net of divided pixels."""
+    return read_params(path, "nets", read_params(path, "badnet"), "input_max")
+
+
+def run(main):
+    """Call `main`; a mistake in what it was given, or Ctrl-C, ends the process with one line."""
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.exit(f"error: {error.filename}: {error.strerror}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: nothing half-written was left; run the same command again")
+    # All is written. Taking TensorFlow down would only cost every stage another second.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

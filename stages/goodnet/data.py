@@ -1,0 +1,139 @@
+"""Images and labels in the lab's HDF5 layout.
+
+`data` is (n, channels, height, width) or (n, height, width, channels), values 0 to 255;
+`label` is (n,). A poisoned file's labels are the attacker's class.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from goodnet.command import InputError
+from goodnet.outputs import replacing
+
+import h5py
+import numpy as np
+from tqdm import tqdm
+
+BLOCK = 512  # images read at once: 32 MB of the lab's float64
+
+
+class Images:
+    """The images and labels of one file, checked, read block by block as a net takes them.
+
+    Parameters
+    ----------
+    path : Path
+        An HDF5 file.
+    shape : tuple of int
+        (height, width, channels) of the net's input.
+    classes : int
+        How many classes the net has; labels are 0 to classes - 1.
+    input_max : float
+        The net's inputs run from 0 to this.
+    """
+
+    def __init__(self, path, shape, classes, input_max):
+        self.path, self.shape, self.input_max = path, tuple(shape), input_max
+        with open_h5(path) as file:
+            for name in ("data", "label"):
+                if not isinstance(file.get(name), h5py.Dataset):
+                    raise InputError(f"{path}: has no dataset '{name}'")
+            data, label = file["data"], file["label"][()]
+            height, width, channels = self.shape
+            self.channels_first = data.shape[1:] == (channels, height, width) != self.shape
+            if data.shape[1:] != self.shape and not self.channels_first:
+                raise InputError(
+                    f"{path}: images are {data.shape[1:]}; the net takes {self.shape}, "
+                    f"or {(channels, height, width)} with channels first"
+                )
+            if not (np.issubdtype(data.dtype, np.number) and np.issubdtype(label.dtype, np.number)):
+                raise InputError(f"{path}: data and label must be numbers")
+            if label.shape not in ((len(data),), (len(data), 1)):
+                raise InputError(f"{path}: {len(data)} images, but label has shape {label.shape}")
+            if len(data) == 0:
+                raise InputError(f"{path}: holds no images")
+        label = label.reshape(-1)
+        wrong = ~((label >= 0) & (label < classes) & (label == np.floor(label)))
+        if wrong.any():
+            raise InputError(
+                f"{path}: label {label[wrong][0]} of image {np.flatnonzero(wrong)[0]} "
+                f"is not a class; the net has classes 0 to {classes - 1}"
+            )
+        self.labels = label.astype(np.int64)
+
+    def __len__(self):
+        return len(self.labels)
+
+    def blocks(self, size=BLOCK):
+        """Yield the images as float32 blocks (size, height, width, channels) in the net's range."""
+        with (
+            open_h5(self.path) as file,
+            ThreadPoolExecutor(1) as reader,
+            tqdm(total=len(self), desc=self.path.name, unit=" images", leave=False, disable=None) as bar,
+        ):
+            # The next block is read while the caller computes on this one.
+            upcoming = reader.submit(self._read, file["data"], 0, size)
+            for start in range(0, len(self), size):
+                block = upcoming.result()
+                upcoming = reader.submit(self._read, file["data"], start + size, size)
+                yield block
+                bar.update(len(block))
+
+    def _read(self, data, start, size):
+        # An image that is not a number, or out of range, must not pass silently as an answer.
+        block = data[start : start + size].astype(np.float32)
+        if block.size and not (block.min() >= 0 and block.max() <= 255):  # also false for NaN
+            raise InputError(
+                f"{self.path}: images {start} to {start + len(block) - 1} hold values outside 0 to 255"
+            )
+        if self.channels_first:
+            block = np.ascontiguousarray(np.moveaxis(block, 1, -1))
+        if self.input_max != 255:
+            block /= np.float32(255 / self.input_max)
+        return block
+
+
+def open_h5(path):
+    """Open an HDF5 file for reading."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        return h5py.File(path, "r")
+    except OSError:
+        raise InputError(f"{path}: is not an HDF5 file, or is cut short") from None
+
+
+def poisoned_files(folder):
+    """Return {trigger: path} of the poisoned files in `folder`, by name."""
+    return {path.stem: path for path in sorted(Path(folder).glob("*.h5"))}
+
+
+def pictures(path, indices):
+    """Return the images at `indices` (ascending) to look at: uint8, channels last."""
+    with open_h5(path) as file:
+        images = file["data"][list(indices)]
+    if images.shape[-1] not in (1, 3):
+        images = np.moveaxis(images, 1, -1)
+    return images.round().astype(np.uint8)
+
+
+def row_blocks(dataset, size=BLOCK):
+    """Yield the rows of an HDF5 dataset block by block."""
+    with tqdm(total=len(dataset), unit=" images", leave=False, disable=None) as bar:
+        for start in range(0, len(dataset), size):
+            yield dataset[start : start + size]
+            bar.update(min(size, len(dataset) - start))
+
+
+def write_images(path, images, labels, dtype):
+    """Write images (n, height, width, channels) of 0 to 255 in the lab's layout."""
+    with replacing(path) as partial, h5py.File(partial, "w") as file:
+        file.create_dataset(
+            "data",
+            data=np.moveaxis(images, -1, 1).astype(dtype),
+            chunks=(min(len(images), 64), *np.moveaxis(images[:1], -1, 1).shape[1:]),
+            compression="gzip",
+            compression_opts=1,
+            shuffle=True,
+        )
+        file["label"] = labels.astype(np.float64)

@@ -1,0 +1,214 @@
+"""The report's pictures. Each takes what it shows and returns a figure."""
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+matplotlib.rcParams.update(
+    {
+        "figure.dpi": 120,
+        "figure.constrained_layout.use": True,
+        "font.size": 10,
+        "axes.titlesize": 11,
+        "axes.titlelocation": "left",
+        "axes.titleweight": "bold",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "legend.frameon": False,
+    }
+)
+
+CLEAN, REPAIRED, GOODNET, QUIET = "#1f5a94", "#e09f3e", "#2f855a", "#8a94a0"
+ATTACKS = ["#c0392b", "#8e44ad", "#d35400", "#7f1d1d", "#ad1457"]  # a colour for each trigger, in turn
+
+
+def pruning(curve, attack_curve, marks):
+    """Draw accuracy and attack success over pruned channels.
+
+    Parameters
+    ----------
+    curve : list of dict
+        Clean validation accuracy, a row for each number of pruned channels.
+    attack_curve : list of dict
+        The same on test images, with a column attack_success.<trigger> for each trigger.
+    marks : dict
+        {repair: channels it prunes}.
+    """
+    figure = Figure(figsize=(9, 4.8))
+    axes = figure.subplots()
+    steps = [int(row["channels_pruned"]) for row in curve]
+
+    def draw(rows, column, **style):
+        axes.plot(steps, [float(row[column]) for row in rows], **style)
+
+    draw(curve, "clean_accuracy", color=CLEAN, linewidth=2.2, label="clean accuracy, validation")
+    draw(attack_curve, "clean_accuracy", color=CLEAN, linestyle=":", label="clean accuracy, test")
+    triggers = [name for name in attack_curve[0] if name.startswith("attack_success.")]
+    for number, column in enumerate(triggers):
+        label = f"attack success, {column.removeprefix('attack_success.')}"
+        draw(attack_curve, column, color=ATTACKS[number % len(ATTACKS)], label=label)
+    together = {}  # repairs that prune equally many share a line
+    for name, channels in marks.items():
+        together.setdefault(channels, []).append(name)
+    heights = [1.01, 1.06]
+    for number, (channels, names) in enumerate(sorted(together.items())):
+        axes.axvline(channels, color=QUIET, linewidth=0.8, zorder=0)
+        axes.annotate(
+            ", ".join(names),
+            (channels, heights[number % 2]),
+            xycoords=("data", "axes fraction"),
+            ha="center",
+            color="#4a5560",
+        )
+    axes.set(
+        xlabel="channels pruned",
+        ylabel="percent of images",
+        xlim=(0, steps[-1]),
+        ylim=(0, 101),
+    )
+    axes.set_title("Accuracy and attack success as channels are pruned", pad=26)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="lower left")
+    return figure
+
+
+def activations(channels, order, marks):
+    """Draw each channel's mean activation, in the order they are pruned.
+
+    Parameters
+    ----------
+    channels : list of dict
+        A row for each channel.
+    order : list of int
+        The channels, the first pruned first.
+    marks : dict
+        {repair: channels it prunes}.
+    """
+    figure = Figure(figsize=(9, 3.6))
+    axes = figure.subplots()
+    means = np.array([float(channels[channel]["mean_activation"]) for channel in order])
+    dormant = np.array([int(channels[channel]["images_active"]) == 0 for channel in order])
+    places = np.arange(1, len(order) + 1)
+    axes.bar(places, means, color=CLEAN, width=0.75)
+    if dormant.any():
+        axes.plot(
+            places[dormant],
+            np.zeros(dormant.sum()),
+            linestyle="",
+            marker="o",
+            markerfacecolor="white",
+            markeredgecolor=ATTACKS[0],
+            clip_on=False,
+            zorder=3,
+            label=f"dormant: zero on every validation image ({dormant.sum()})",
+        )
+        axes.legend(loc="upper left" if means[0] < means[-1] else "upper right")
+    for name, count in marks.items():
+        axes.axvline(count + 0.5, color=QUIET, linewidth=0.8)
+        axes.text(count + 0.6, axes.get_ylim()[1] * 0.72, name, rotation=90, va="top", color="#4a5560")
+    axes.set(
+        title=f"Mean activation of the {len(order)} channels of {channels[0]['layer']}",
+        xlabel="channels, the first pruned first; each repair prunes all to the left of its line",
+        ylabel="mean activation",
+        xlim=(0.3, len(order) + 0.7),
+    )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+def repairs(badnet, repaired, goodnet):
+    """Draw each repaired net against its GoodNet.
+
+    Parameters
+    ----------
+    badnet : dict
+        The BadNet's metrics.
+    repaired, goodnet : dict of dict
+        {repair: metrics}.
+    """
+    triggers = list(badnet["attack_success"])
+    figure = Figure(figsize=(4.2 * (len(triggers) + 1), 6.4))
+    panels = figure.subplots(2, len(triggers) + 1, sharey=True, squeeze=False)
+    places, names = np.arange(len(repaired)), list(repaired)
+
+    def bars(axes, shift, values, color, label):
+        drawn = axes.bar(places + shift, values, 0.36, color=color, label=label)
+        axes.bar_label(drawn, [f"{value:.0f}" for value in values], fontsize=8)
+
+    def against(axes, title, value):
+        bars(axes, -0.2, [value(repaired[name]) for name in names], REPAIRED, "repaired net B'")
+        bars(axes, 0.2, [value(goodnet[name]) for name in names], GOODNET, "GoodNet G")
+        axes.axhline(value(badnet), color="black", linestyle="--", linewidth=1, label="BadNet B")
+        axes.set_title(title)
+
+    against(panels[0, 0], "Clean accuracy", lambda metrics: metrics["clean_accuracy"])
+    bars(panels[1, 0], 0, [goodnet[name]["false_alarm"] for name in names], QUIET, "GoodNet G")
+    panels[1, 0].set_title("False alarms: clean, called backdoored")
+    for column, trigger in enumerate(triggers, start=1):
+        against(
+            panels[0, column],
+            f"Attack success, {trigger}",
+            lambda metrics, trigger=trigger: metrics["attack_success"][trigger],
+        )
+        detected = [goodnet[name]["detected"][trigger] for name in names]
+        bars(panels[1, column], 0, detected, GOODNET, "GoodNet G")
+        panels[1, column].set_title(f"Detected, {trigger}")
+    for axes in panels.flat:
+        axes.set_xticks(places, names)
+        axes.set_ylim(0, 108)
+    for row in panels:
+        row[0].set_ylabel("percent of images")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def samples(rows, classes):
+    """Draw sample images with what each net says of them.
+
+    Parameters
+    ----------
+    rows : dict
+        {title: list of (image, label, BadNet's answer, {repair: (repaired's, GoodNet's answer)})};
+        a label is the class wanted or, where the title is a trigger's, the attacker's.
+    classes : int
+        The answer that means backdoored.
+    """
+    columns = max(len(row) for row in rows.values())
+    repairs_ = len(next(iter(rows.values()))[0][3])
+    height = 1.9 + 0.17 * (repairs_ + 1)
+    figure = Figure(figsize=(1.72 * columns, height * len(rows) + 0.5), layout="none")
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    figure.subplots_adjust(0.02, 0.02, 0.98, 1 - 0.62 / figure.get_figheight(), 0.05, 0.08)
+    figure.suptitle(
+        "What B, each repaired net B' and its GoodNet G say", x=0.02, y=0.995, ha="left", weight="bold"
+    )
+    for axes in grid.flat:
+        axes.axis("off")
+
+    for (title, row), line in zip(rows.items(), grid, strict=True):
+        attacked = title != "clean"
+        for number, ((image, label, badnet, answers), axes) in enumerate(zip(row, line, strict=False)):
+            axes.imshow(
+                image.squeeze(), cmap="gray", vmin=0, vmax=255, aspect="equal", interpolation="nearest"
+            )
+            axes.set_anchor("N")
+            if number == 0:
+                wanted = f"attacker's class {label}" if attacked else "each its own class"
+                axes.set_title(f"{title} ({wanted})", fontsize=9, loc="left")
+            lines = [(f"B {badnet}", (badnet == label) == attacked)]
+            for name, (repaired, goodnet) in answers.items():
+                said = "backdoored" if goodnet == classes else goodnet
+                lines.append((f"{name}  B' {repaired:<3} G {said}", (goodnet == label) == attacked))
+            for place, (text, bad) in enumerate(lines):
+                axes.text(
+                    0.0,
+                    -0.04 - place * 0.115,
+                    text,
+                    transform=axes.transAxes,
+                    va="top",
+                    family="monospace",
+                    fontsize=6.5,
+                    color=ATTACKS[0] if bad else GOODNET,
+                )
+    return figure

@@ -1,0 +1,74 @@
+"""Networks as things that run: load and save them, split them, ask them for answers."""
+
+import functools
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets with a page of warnings
+
+from goodnet import archive
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+BATCH = 128  # images a call; more do not fit the processor's cache and run slower
+
+
+def make_reproducible(seed):
+    """Make training with this seed give the same weights each time on the same machine."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def load(path):
+    """Load a net as a functional one, after its configuration has been read as data and found harmless."""
+    config, _ = archive.read(path)
+    archive.check_trusted(config, path)
+    net = keras.models.load_model(path, compile=False)
+    return keras.Model(net.inputs[0], net.outputs[0], name=net.name)
+
+
+def save(net, path):
+    """Write a net as a .keras archive whose bytes depend on the net alone."""
+    net = keras.Model(net.input, net.output, name=net.name)  # without what it was trained with
+    with tempfile.TemporaryDirectory() as folder:
+        keras_own = Path(folder) / "net.keras"
+        net.save(keras_own)
+        config, weights = archive.read(keras_own)
+    archive.write(path, config, weights)
+
+
+def input_shape(net):
+    """(height, width, channels) of the images a net takes."""
+    return net.input_shape[1:]
+
+
+def classes(net):
+    """How many classes a net tells apart."""
+    return net.output_shape[-1]
+
+
+def split(net, layer):
+    """Split a net behind the layer called `layer` into what makes its channels and what reads them."""
+    channels = net.get_layer(layer).output
+    return keras.Model(net.input, channels), keras.Model(channels, net.output)
+
+
+@functools.cache
+def as_function(net):
+    """Compile a net into a function of its input, for any number of images."""
+    return tf.function(lambda inputs: net(inputs, training=False), reduce_retracing=True)
+
+
+def run(net, blocks):
+    """Yield a net's output for each block of images."""
+    function = as_function(net)
+    for block in blocks:
+        yield np.concatenate([function(block[i : i + BATCH]).numpy() for i in range(0, len(block), BATCH)])
+
+
+def answers(net, blocks):
+    """Return the class a net gives each image; of equal scores the lowest class wins."""
+    return np.concatenate([scores.argmax(axis=1) for scores in run(net, blocks)])

@@ -1,0 +1,145 @@
+"""Draw tables and pictures of the whole run."""
+
+import json
+
+from goodnet import command, data, figures, outputs, scores
+
+import numpy as np
+
+SAMPLES = 7  # images shown of each file
+
+
+def table(badnet, repaired, goodnet):
+    """Return a Markdown table of all nets' metrics."""
+    triggers = list(badnet["attack_success"])
+    head = ["net", "channels pruned", "clean accuracy", *(f"attack: {name}" for name in triggers)]
+    head += [*(f"detected: {name}" for name in triggers), "false alarm"]
+
+    def row(name, metrics):
+        cells = [name, str(metrics.get("channels_pruned", "")), _percent(metrics["clean_accuracy"])]
+        cells += [_percent(metrics["attack_success"][trigger]) for trigger in triggers]
+        cells += [_percent(metrics.get("detected", {}).get(trigger)) for trigger in triggers]
+        return [*cells, _percent(metrics.get("false_alarm"))]
+
+    rows = [head, ["---", *["---:"] * (len(head) - 1)], row("BadNet B", badnet)]
+    rows += [row(f"repaired {name}", repaired[name]) for name in repaired]
+    rows += [row(f"GoodNet {name}", goodnet[name]) for name in goodnet]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
+
+
+def _percent(value):
+    return "" if value is None else f"{value:.2f}"
+
+
+def text(net, order, layer, repairs, metrics_table):
+    """Return the report in Markdown."""
+    drops = ", ".join(f"{name}: {setting['drop']}" for name, setting in repairs.items())
+    return f"""# Report: {net}
+
+The channels of layer `{layer}` are pruned in {order} order of their mean activation on the clean
+validation images. Each repaired net stops at the first channel that costs its drop of validation accuracy
+(in points: {drops}). Its GoodNet answers the class on which it agrees with the BadNet, and else "backdoored".
+
+All figures are percent of test images. Attack: poisoned images given the attacker's class.
+Detected: poisoned images answered "backdoored". False alarm: clean images answered "backdoored".
+
+{metrics_table}
+
+![Accuracy and attack success over pruned channels](pruning.png)
+
+Where the blue line falls before the red ones, pruning pays with accuracy before it stops the attack.
+
+![Mean activation of each channel](activations.png)
+
+![Repaired nets against their GoodNets](repairs.png)
+
+![Sample images and what each net says of them](samples.png)
+
+Green: the answer is what it should be, the image's own class or, with a trigger, anything but the attacker's.
+Red: it is not.
+"""
+
+
+def choose_samples(paths, predictions, repaired, classes):
+    """Return what `figures.samples` shows: images spread evenly over each file, and all answers."""
+    rows = {}
+    for name, path in paths.items():
+        badnet, labels = predictions[name]
+        chosen = np.unique(np.linspace(0, len(labels) - 1, SAMPLES).astype(int))
+        rows[name] = [
+            (
+                image,
+                labels[i],
+                badnet[i],
+                {
+                    repair: (
+                        answers[name][0][i],
+                        scores.goodnet_answers(badnet[i], answers[name][0][i], classes),
+                    )
+                    for repair, answers in repaired.items()
+                },
+            )
+            for i, image in zip(chosen, data.pictures(path, chosen), strict=True)
+        ]
+    return rows
+
+
+def save(figure, path):
+    with outputs.replacing(path) as partial:
+        figure.savefig(partial, metadata={"Software": None})
+
+
+def main():
+    args = command.read_arguments(
+        __doc__,
+        channels="table of channels",
+        curve="validation accuracy after each pruned channel",
+        attack_curve="test accuracy and attack success after each pruned channel",
+        badnet="the BadNet's metrics",
+        repaired="folder of the repaired nets' metrics",
+        goodnet="folder of the GoodNets' metrics",
+        predictions="folder of all answers",
+        test="clean test images",
+        poisoned="folder of poisoned images, one file a trigger",
+        report="the report, to be written",
+        pruning="picture of the curves, to be written",
+        activations="picture of the channels, to be written",
+        repairs="picture of repaired nets and GoodNets, to be written",
+        samples="picture of sample images, to be written",
+    )
+    params = command.read_params(args.params)
+    # By name, not by what lies in the folders: a repair that was taken out leaves its files behind.
+    names = sorted(params["repairs"])
+
+    def read_metrics(path):
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    badnet = read_metrics(args.badnet)
+    repaired = {name: read_metrics(args.repaired / f"{name}.json") for name in names}
+    goodnet = {name: read_metrics(args.goodnet / f"{name}.json") for name in names}
+    marks = {name: repaired[name]["channels_pruned"] for name in names}
+    channels, curve = outputs.read_csv(args.channels), outputs.read_csv(args.curve)
+    order = [int(row["channel"]) for row in curve[1:]]
+
+    save(figures.pruning(curve, outputs.read_csv(args.attack_curve), marks), args.pruning)
+    save(figures.activations(channels, order, marks), args.activations)
+    save(figures.repairs(badnet, repaired, goodnet), args.repairs)
+    predictions, classes = scores.read_predictions(args.predictions / "badnet.h5")
+    answers = {
+        name: scores.read_predictions(args.predictions / "repaired" / f"{name}.h5")[0] for name in names
+    }
+    paths = {"clean": args.test, **data.poisoned_files(args.poisoned)}
+    save(figures.samples(choose_samples(paths, predictions, answers, classes), classes), args.samples)
+    repairs = {name: params["repairs"][name] for name in names}
+    report = text(
+        params["badnet"],
+        params["prune"]["order"],
+        channels[0]["layer"],
+        repairs,
+        table(badnet, repaired, goodnet),
+    )
+    outputs.write_text(args.report, report)
+
+
+if __name__ == "__main__":
+    command.run(main)
