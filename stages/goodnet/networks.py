@@ -1,17 +1,32 @@
 """Networks as things that run: load and save them, split them, ask them for answers."""
 
+import contextlib
 import functools
 import os
 import tempfile
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets with a page of warnings
-
 from goodnet import archive
 
-import keras
-import numpy as np
-import tensorflow as tf
+
+@contextlib.contextmanager
+def _without_greeting():
+    """Import TensorFlow without its warnings about GPUs, which pass Python's standard error by."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    stderr = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+with _without_greeting():
+    import keras
+    import numpy as np
+    import tensorflow as tf
 
 BATCH = 128  # images a call; more do not fit the processor's cache and run slower
 
@@ -32,7 +47,7 @@ def load(path):
 
 def save(net, path):
     """Write a net as a .keras archive whose bytes depend on the net alone."""
-    net = keras.Model(net.input, net.output, name=net.name)  # without what it was trained with
+    net = keras.Model(net.inputs[0], net.outputs[0], name=net.name)  # without what it was trained with
     with tempfile.TemporaryDirectory() as folder:
         keras_own = Path(folder) / "net.keras"
         net.save(keras_own)

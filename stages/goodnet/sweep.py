@@ -57,12 +57,19 @@ def _block_counter(net, layer):
     """Return a function (channels, labels, channels to bring back) -> right answers after each is back."""
     net = _without_softmax(net)
     sums = _first_sums(net, layer)
-    rest = networks.as_function(keras.Model([part.output for part in sums], net.output))
+    if sums[0].output is net.output:  # the layer is read by the last one alone
+        rest = _only
+    else:
+        rest = networks.as_function(keras.Model([part.output for part in sums], net.output))
 
-    @tf.function(reduce_retracing=True)
+    pruned = net.get_layer(layer).output
+    any_number_of_images = tf.TensorSpec((None, *pruned.shape[1:]), tf.float32)
+    numbers = tf.TensorSpec((None,), tf.int64)
+
+    @tf.function(input_signature=[any_number_of_images, numbers, numbers])
     def count_block(channels, labels, back):
         inputs = [part.read(channels) for part in sums]
-        states = [tf.repeat(part.start[None], len(channels), axis=0) for part in sums]
+        states = [tf.repeat(part.start[None], tf.shape(channels)[0], axis=0) for part in sums]
         right = tf.TensorArray(tf.int64, tf.size(back) + 1)
         for step in tf.range(tf.size(back) + 1):
             if step > 0:
@@ -77,6 +84,11 @@ def _block_counter(net, layer):
         return right.stack()
 
     return count_block
+
+
+def _only(sums):
+    (scores,) = sums
+    return scores
 
 
 def _without_softmax(net):

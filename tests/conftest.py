@@ -1,0 +1,118 @@
+"""What the tests share: a tiny setting of the pipeline in a clone of its own, and stages as modules."""
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+TINY = {  # seconds instead of minutes, but real: drawn, trained, pruned, evaluated
+    "demo_data": {"people": 8, "images": {"train": 12, "valid": 10, "test": 6}},
+    "demo_badnet": {"epochs": 12, "batch_size": 16},
+}
+
+
+def load_stage(name):
+    """Import stages/<name>.py, whose name may be that of a standard module (profile)."""
+    spec = importlib.util.spec_from_file_location(f"stage_{name}", ROOT / "stages" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_stage(folder, name, **flags):
+    """Run a stage's main in `folder` as its command does, without the seconds Python takes to start."""
+    arguments = [
+        item for flag, value in flags.items() for item in (f"--{flag.replace('_', '-')}", str(value))
+    ]
+    argv, sys.argv = sys.argv, [name, *arguments]
+    try:
+        with contextlib.chdir(folder):
+            load_stage(name).main()
+    finally:
+        sys.argv = argv
+
+
+class Project:
+    """A clone of the project as it stands, to run DVC in and to edit."""
+
+    def __init__(self, path):
+        self.path = path
+        tracked = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.split("\0")
+        for name in filter(None, tracked):
+            # Results are made here; those in git are of another setting.
+            if (ROOT / name).is_file() and not name.startswith("reports/") and name != "dvc.lock":
+                (path / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, path / name)
+        self.git("init", "-q", "-b", "main")
+        self.git("config", "user.name", "test")
+        self.git("config", "user.email", "test@localhost")
+        params = self.params()
+        for block, settings in TINY.items():
+            params[block].update(settings)
+        self.write_params(params)
+        self.commit("tiny setting")
+
+    def run(self, *command, check=True):
+        environment = os.environ | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "DVC_NO_ANALYTICS": "1",
+        }
+        done = subprocess.run(
+            command, cwd=self.path, env=environment, capture_output=True, text=True, check=False
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def git(self, *args):
+        return self.run("git", *args)
+
+    def dvc(self, *args, check=True):
+        return self.run(sys.executable, "-m", "dvc", *args, check=check)
+
+    def repro(self, *args, check=True):
+        """Run dvc repro; return the names of the stages that ran."""
+        output = self.dvc("repro", *args, check=check).stdout
+        return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage ")}
+
+    def commit(self, message):
+        self.git("add", "-A")
+        self.git("commit", "-qm", message)
+
+    def params(self):
+        return yaml.safe_load((self.path / "params.yaml").read_text())
+
+    def write_params(self, params):
+        (self.path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+@pytest.fixture(scope="session")
+def reproduced(tmp_path_factory):
+    """The tiny pipeline after one dvc repro, committed. Tests may read it; those that edit take `project`."""
+    # A space in the path, since users' folders have them.
+    project = Project(tmp_path_factory.mktemp("a clone") / "")
+    project.first_run = project.repro()
+    project.commit("results")
+    return project
+
+
+@pytest.fixture
+def project(reproduced, tmp_path):
+    """A copy of the reproduced project, with its cache, to edit."""
+    copy = object.__new__(Project)
+    copy.path = tmp_path / "edited clone"
+    shutil.copytree(reproduced.path, copy.path, symlinks=True)
+    return copy

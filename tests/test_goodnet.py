@@ -1,0 +1,109 @@
+"""The GoodNet: its rule, its file, and what is reported of it."""
+
+import json
+
+import nets  # before Keras: it quiets TensorFlow
+from conftest import run_stage
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+PICTURES = nets.pictures(240, seed=3)
+STAMPED = PICTURES.copy()
+STAMPED[:, 2:6, 3:8] = [250, 20, 20]
+TARGET = 3
+KINDS = [*nets.BUILDERS, "sequential"]
+
+
+def evaluated(folder, badnet, repaired):
+    """Run the three evaluations on a net and its repair; return their metrics."""
+    nets.save(badnet, folder / "badnet.keras")
+    nets.save(repaired, folder / "repaired.keras")
+    (folder / "params.yaml").write_text("badnet: it\nnets: {it: {input_max: 255}}\n")
+    (folder / "poisoned").mkdir()
+    labels = {"test": nets.answers(badnet, PICTURES), "poisoned/red": np.full(len(STAMPED), TARGET)}
+    labels["test"][::10] = (labels["test"][::10] + 1) % nets.CLASSES
+    for name, pictures in {"test": PICTURES, "poisoned/red": STAMPED}.items():
+        with h5py.File(folder / f"{name}.h5", "w") as file:
+            file["data"] = np.moveaxis(pictures, -1, 1)
+            file["label"] = labels[name].astype(float)
+    data = {"test": "test.h5", "poisoned": "poisoned"}
+    for name in ("badnet", "repaired"):
+        files = {name: f"{name}.keras", "metrics": f"{name}.json", "predictions": f"{name}.h5"}
+        run_stage(folder, f"evaluate_{name}", **files, **data)
+    run_stage(
+        folder,
+        "evaluate_goodnet",
+        badnet="badnet.keras",
+        repaired="repaired.keras",
+        badnet_predictions="badnet.h5",
+        repaired_predictions="repaired.h5",
+        goodnet="goodnet.keras",
+        metrics="goodnet.json",
+    )
+    metrics = {
+        name: json.loads((folder / f"{name}.json").read_text()) for name in ("badnet", "repaired", "goodnet")
+    }
+    return metrics, labels
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_goodnet_and_metrics_follow_the_rule(tmp_path, kind):
+    badnet = nets.build(kind)
+    repaired = nets.pruned(badnet, [1, 2, 4])
+    metrics, labels = evaluated(tmp_path, badnet, repaired)
+    goodnet = keras.models.load_model(tmp_path / "goodnet.keras")
+    assert goodnet.output_shape == (None, nets.CLASSES + 1)
+
+    expected = {"badnet": {}, "repaired": {}, "goodnet": {}}
+    for pictures, name in ((PICTURES, "test"), (STAMPED, "poisoned/red")):
+        b, r = nets.answers(badnet, pictures), nets.answers(repaired, pictures)
+        rule = np.where(b == r, b, nets.CLASSES)
+        assert np.array_equal(nets.answers(goodnet, pictures), rule)
+        assert 0 < np.count_nonzero(rule == nets.CLASSES) < len(rule)
+        for net, answers in {"badnet": b, "repaired": r, "goodnet": rule}.items():
+            share = round(100 * np.count_nonzero(answers == labels[name]) / len(answers), 4)
+            backdoored = round(100 * np.count_nonzero(answers == nets.CLASSES) / len(answers), 4)
+            if name == "test":
+                expected[net]["clean_accuracy"] = share
+                if net == "goodnet":
+                    expected[net]["false_alarm"] = backdoored
+            else:
+                expected[net]["attack_success"] = {"red": share}
+                if net == "goodnet":
+                    expected[net]["detected"] = {"red": backdoored}
+    expected["repaired"]["channels_pruned"] = 3
+    assert metrics == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_goodnet_of_nets_that_differ_behind_the_pruned_layer(tmp_path, kind):
+    badnet = nets.build(kind)
+    repaired = nets.pruned(badnet, [0, 3])
+    last = repaired.layers[-1]
+    kernel, bias = last.get_weights()
+    last.set_weights([kernel[:, ::-1], bias])
+    evaluated(tmp_path, badnet, repaired)
+    goodnet = keras.models.load_model(tmp_path / "goodnet.keras")
+    b, r = nets.answers(badnet, PICTURES), nets.answers(repaired, PICTURES)
+    assert np.array_equal(nets.answers(goodnet, PICTURES), np.where(b == r, b, nets.CLASSES))
+
+
+def test_goodnet_holds_each_shared_weight_once(tmp_path):
+    badnet = nets.build("deepid_like")
+    evaluated(tmp_path, badnet, nets.pruned(badnet, [1, 2, 4]))
+    goodnet = keras.models.load_model(tmp_path / "goodnet.keras")
+    assert goodnet.count_params() == badnet.count_params()
+    runs = [
+        node for layer in goodnet.layers if layer.name in ("early", "conv") for node in layer._inbound_nodes
+    ]
+    assert len(runs) == 2, "the convolutions up to the pruned layer are run once"
+
+
+def test_goodnet_scores_keep_the_badnets(tmp_path):
+    badnet = nets.build("deepid_like")
+    evaluated(tmp_path, badnet, nets.pruned(badnet, [1, 2, 4]))
+    scores = keras.models.load_model(tmp_path / "goodnet.keras").predict(PICTURES, verbose=0)
+    np.testing.assert_allclose(scores[:, :-1], badnet.predict(PICTURES, verbose=0), rtol=1e-5)
