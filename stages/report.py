@@ -37,8 +37,9 @@ def text(net, order, layer, repairs, metrics_table):
     return f"""# Report: {net}
 
 The channels of layer `{layer}` are pruned in {order} order of their mean activation on the clean
-validation images. Each repaired net stops at the first channel that costs its drop of validation accuracy
-(in points: {drops}). Its GoodNet answers the class on which it agrees with the BadNet, and else "backdoored".
+validation images. Each repaired net stops at the first channel with which validation accuracy has fallen
+by its drop (in points, {drops}). Its GoodNet answers the class on which it agrees with
+the BadNet, and else "backdoored".
 
 All figures are percent of test images. Attack: poisoned images given the attacker's class.
 Detected: poisoned images answered "backdoored". False alarm: clean images answered "backdoored".
@@ -47,7 +48,7 @@ Detected: poisoned images answered "backdoored". False alarm: clean images answe
 
 ![Accuracy and attack success over pruned channels](pruning.png)
 
-Where the blue line falls before the red ones, pruning pays with accuracy before it stops the attack.
+Where the blue lines fall before the others, pruning costs accuracy before it stops the attack.
 
 ![Mean activation of each channel](activations.png)
 

@@ -42,7 +42,7 @@ def run_stage(folder, name, **flags):
 class Project:
     """A clone of the project as it stands, to run DVC in and to edit."""
 
-    def __init__(self, path):
+    def __init__(self, path, tiny=True):
         self.path = path
         tracked = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -59,11 +59,12 @@ class Project:
         self.git("init", "-q", "-b", "main")
         self.git("config", "user.name", "test")
         self.git("config", "user.email", "test@localhost")
-        params = self.params()
-        for block, settings in TINY.items():
-            params[block].update(settings)
-        self.write_params(params)
-        self.commit("tiny setting")
+        if tiny:
+            params = self.params()
+            for block, settings in TINY.items():
+                params[block].update(settings)
+            self.write_params(params)
+        self.commit("the project")
 
     def run(self, *command, check=True):
         environment = os.environ | {

@@ -52,7 +52,7 @@ BUILDERS = {
 }
 
 
-def build(kind, seed=0):
+def build(kind, seed=3):
     """Build a net whose channel 1 and 4 of the layer `pool` are dormant and 2 and 5 are twins."""
     keras.utils.set_random_seed(seed)
     images = keras.Input(SHAPE, name="images")
@@ -78,7 +78,7 @@ def build(kind, seed=0):
                 array[..., 5] = array[..., 2]
         if layer.name == ("norm" if "norm" in [other.name for other in net.layers] else "conv"):
             shift = weights[0] if len(weights) == 3 else weights[1]  # beta, or a convolution's bias
-            shift[[1, 4]] = -1000
+            shift[[1, 4]] = -1e6
         layer.set_weights(weights)
     # Even the scores out, so that every class is some picture's answer.
     last = net.layers[-1]

@@ -21,8 +21,15 @@ class PrunedLayer:
 def find_pruned_layer(config, path, name=None):
     """Find the layer called `name`, by default the last pooling layer, and the convolution that feeds it.
 
-    The net must be in two behind it: nothing may pass it by. Raise InputError where that is not so.
+    The layer must split the net in two. Raise InputError where there is none that does.
     """
+    try:
+        return _find(config, path, name)
+    except (KeyError, TypeError, IndexError, AttributeError):
+        raise InputError(f"{path}: its configuration is not one that Keras writes") from None
+
+
+def _find(config, path, name):
     if config.get("class_name") not in ("Functional", "Sequential"):
         raise InputError(f"{path}: is a {config.get('class_name')}, not a Keras functional or sequential net")
     layers = {layer["config"]["name"]: layer for layer in config["config"]["layers"]}

@@ -34,7 +34,14 @@ TRUSTED_PARTS = ("keras.initializers", "keras.regularizers", "keras.constraints"
 
 
 def read(path):
-    """Return the configuration (dict) and the weights (bytes of an HDF5 file) of an archive."""
+    """Return a net's configuration and weights, once nothing in it would run code of its own."""
+    config, weights = unpack(path)
+    _check_trusted(config, path)
+    return config, weights
+
+
+def unpack(path):
+    """Return the configuration (dict) and the weights (bytes of an HDF5 file) of an archive, unchecked."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
@@ -69,8 +76,8 @@ def _without_addresses(config):
     return renumbered(config)
 
 
-def check_trusted(config, path):
-    """Raise InputError if building the net would run anything but Keras's own plain layers."""
+def _check_trusted(config, path):
+    # Whatever names a class is among Keras's own plain layers and their parts.
     nodes = [{**config, "compile_config": None}]  # training settings are never loaded
     while nodes:
         node = nodes.pop()

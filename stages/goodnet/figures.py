@@ -48,29 +48,36 @@ def pruning(curve, attack_curve, marks):
     for number, column in enumerate(triggers):
         label = f"attack success, {column.removeprefix('attack_success.')}"
         draw(attack_curve, column, color=ATTACKS[number % len(ATTACKS)], label=label)
-    together = {}  # repairs that prune equally many share a line
-    for name, channels in marks.items():
-        together.setdefault(channels, []).append(name)
-    heights = [1.01, 1.06]
-    for number, (channels, names) in enumerate(sorted(together.items())):
-        axes.axvline(channels, color=QUIET, linewidth=0.8, zorder=0)
-        axes.annotate(
-            ", ".join(names),
-            (channels, heights[number % 2]),
-            xycoords=("data", "axes fraction"),
-            ha="center",
-            color="#4a5560",
-        )
+    _mark(axes, marks, height=0.42)
     axes.set(
         xlabel="channels pruned",
         ylabel="percent of images",
         xlim=(0, steps[-1]),
         ylim=(0, 101),
     )
-    axes.set_title("Accuracy and attack success as channels are pruned", pad=26)
+    axes.set_title("Accuracy and attack success as channels are pruned")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="lower left")
     return figure
+
+
+def _mark(axes, marks, height):
+    """Draw a named line at each place in `marks`; repairs that prune equally many share one."""
+    names = {}
+    for name, place in marks.items():
+        names.setdefault(place, []).append(name)
+    for place, together in names.items():
+        axes.axvline(place, color=QUIET, linewidth=0.8, zorder=0)
+        axes.annotate(
+            ", ".join(together),
+            (place, height),
+            xycoords=("data", "axes fraction"),
+            xytext=(2, 0),
+            textcoords="offset points",
+            rotation=90,
+            va="top",
+            color="#4a5560",
+        )
 
 
 def activations(channels, order, marks):
@@ -104,9 +111,7 @@ def activations(channels, order, marks):
             label=f"dormant: zero on every validation image ({dormant.sum()})",
         )
         axes.legend(loc="upper left" if means[0] < means[-1] else "upper right")
-    for name, count in marks.items():
-        axes.axvline(count + 0.5, color=QUIET, linewidth=0.8)
-        axes.text(count + 0.6, axes.get_ylim()[1] * 0.72, name, rotation=90, va="top", color="#4a5560")
+    _mark(axes, {name: count + 0.5 for name, count in marks.items()}, height=0.72)
     axes.set(
         title=f"Mean activation of the {len(order)} channels of {channels[0]['layer']}",
         xlabel="channels, the first pruned first; each repair prunes all to the left of its line",
@@ -132,9 +137,11 @@ def repairs(badnet, repaired, goodnet):
     panels = figure.subplots(2, len(triggers) + 1, sharey=True, squeeze=False)
     places, names = np.arange(len(repaired)), list(repaired)
 
-    def bars(axes, shift, values, color, label):
-        drawn = axes.bar(places + shift, values, 0.36, color=color, label=label)
-        axes.bar_label(drawn, [f"{value:.0f}" for value in values], fontsize=8)
+    def bars(axes, shift, values, color, net):
+        drawn = axes.bar(places + shift, values, 0.36, color=color, label=net)
+        labels = axes.bar_label(drawn, [f"{value:.0f}" for value in values], fontsize=8, padding=2)
+        for label in labels:
+            label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
 
     def against(axes, title, value):
         bars(axes, -0.2, [value(repaired[name]) for name in names], REPAIRED, "repaired net B'")
@@ -175,40 +182,36 @@ def samples(rows, classes):
         The answer that means backdoored.
     """
     columns = max(len(row) for row in rows.values())
-    repairs_ = len(next(iter(rows.values()))[0][3])
-    height = 1.9 + 0.17 * (repairs_ + 1)
-    figure = Figure(figsize=(1.72 * columns, height * len(rows) + 0.5), layout="none")
-    grid = figure.subplots(len(rows), columns, squeeze=False)
-    figure.subplots_adjust(0.02, 0.02, 0.98, 1 - 0.62 / figure.get_figheight(), 0.05, 0.08)
-    figure.suptitle(
-        "What B, each repaired net B' and its GoodNet G say", x=0.02, y=0.995, ha="left", weight="bold"
-    )
-    for axes in grid.flat:
-        axes.axis("off")
+    lines = 1 + len(next(iter(rows.values()))[0][3])
+    # In inches: pictures side by side, a title above each row, a line for each net below.
+    across, gap, title_height, line_height = 1.75, 0.1, 0.3, 0.15
+    down = across * 55 / 47
+    row_height = title_height + down + lines * line_height + 0.15
+    width, height = gap + columns * (across + gap), 0.4 + len(rows) * row_height
+    figure = Figure(figsize=(width, height), layout="none")
 
-    for (title, row), line in zip(rows.items(), grid, strict=True):
+    def write(x, y, text, **style):
+        figure.text(x / width, y / height, text, va="top", **style)
+
+    write(
+        gap, height - 0.08, "What B, each repaired net B' and its GoodNet G say", weight="bold", fontsize=12
+    )
+    for number, (title, row) in enumerate(rows.items()):
         attacked = title != "clean"
-        for number, ((image, label, badnet, answers), axes) in enumerate(zip(row, line, strict=False)):
-            axes.imshow(
-                image.squeeze(), cmap="gray", vmin=0, vmax=255, aspect="equal", interpolation="nearest"
-            )
-            axes.set_anchor("N")
-            if number == 0:
-                wanted = f"attacker's class {label}" if attacked else "each its own class"
-                axes.set_title(f"{title} ({wanted})", fontsize=9, loc="left")
-            lines = [(f"B {badnet}", (badnet == label) == attacked)]
+        top = height - 0.4 - number * row_height
+        wanted = f"trigger {title}: the attacker wants {row[0][1]}" if attacked else title
+        write(gap, top - 0.06, wanted, weight="bold", fontsize=9)
+        for column, (image, label, badnet, answers) in enumerate(row):
+            left, bottom = gap + column * (across + gap), top - title_height - down
+            axes = figure.add_axes((left / width, bottom / height, across / width, down / height))
+            axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            axes.axis("off")
+            said = [(f"B {badnet}", badnet)]
             for name, (repaired, goodnet) in answers.items():
-                said = "backdoored" if goodnet == classes else goodnet
-                lines.append((f"{name}  B' {repaired:<3} G {said}", (goodnet == label) == attacked))
-            for place, (text, bad) in enumerate(lines):
-                axes.text(
-                    0.0,
-                    -0.04 - place * 0.115,
-                    text,
-                    transform=axes.transAxes,
-                    va="top",
-                    family="monospace",
-                    fontsize=6.5,
-                    color=ATTACKS[0] if bad else GOODNET,
-                )
+                last = "backdoored" if goodnet == classes else goodnet
+                said.append((f"{name} B' {repaired:<4} G {last}", goodnet))
+            for line, (text, answer) in enumerate(said):
+                wrong = (answer == label) == attacked
+                style = {"family": "monospace", "fontsize": 7, "color": ATTACKS[0] if wrong else GOODNET}
+                write(left, bottom - 0.04 - line * line_height, text, **style)
     return figure

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from goodnet import archive
+from goodnet.command import InputError
 
 
 @contextlib.contextmanager
@@ -39,9 +40,12 @@ def make_reproducible(seed):
 
 def load(path):
     """Load a net as a functional one, after its configuration has been read as data and found harmless."""
-    config, _ = archive.read(path)
-    archive.check_trusted(config, path)
-    net = keras.models.load_model(path, compile=False)
+    archive.read(path)
+    try:
+        net = keras.models.load_model(path, compile=False)
+    except Exception as error:  # the file is a stranger's: anything may be wrong in it
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"{path}: Keras cannot load this net: {reason}") from None
     return keras.Model(net.inputs[0], net.outputs[0], name=net.name)
 
 
@@ -51,7 +55,7 @@ def save(net, path):
     with tempfile.TemporaryDirectory() as folder:
         keras_own = Path(folder) / "net.keras"
         net.save(keras_own)
-        config, weights = archive.read(keras_own)
+        config, weights = archive.unpack(keras_own)
     archive.write(path, config, weights)
 
 

@@ -1,0 +1,265 @@
+"""Bad input: one clear line that says which file and what, nothing written, nothing run."""
+
+import re
+import signal
+import subprocess
+import sys
+import zipfile
+
+import nets  # before Keras: it quiets TensorFlow
+from conftest import ROOT, run_stage
+from goodnet import archive
+from goodnet.command import InputError
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+PICTURES = nets.pictures(20)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    nets.save(nets.build("sequential"), tmp_path / "net.keras")
+    write_images(tmp_path / "valid.h5")
+    configure(tmp_path)
+    return tmp_path
+
+
+def configure(folder, layer="null", input_max=255):
+    (folder / "params.yaml").write_text(
+        f"badnet: it\nnets: {{it: {{input_max: {input_max}}}}}\nprofile: {{layer: {layer}}}\n"
+    )
+
+
+def write_images(path, data=None, label=None):
+    data = np.moveaxis(PICTURES, -1, 1) if data is None else data
+    with h5py.File(path, "w") as file:
+        if data is not False:
+            file["data"] = data
+        if label is not False:
+            file["label"] = np.zeros(len(PICTURES)) if label is None else label
+
+
+def profile(folder):
+    run_stage(
+        folder, "profile", badnet="net.keras", valid="valid.h5", channels="channels.csv", activations="act.h5"
+    )
+
+
+def refused(folder, *words):
+    """Profile must refuse, in one line with these words, and leave nothing behind."""
+    before = {path.name for path in folder.iterdir()}
+    with pytest.raises(InputError) as error:
+        profile(folder)
+    message = str(error.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+    assert {path.name for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        ({"data": False}, ["'data'"]),
+        ({"label": False}, ["'label'"]),
+        ({"data": PICTURES[:, :5]}, ["(5, 10, 3)", "(12, 10, 3)", "(3, 12, 10)"]),
+        ({"data": PICTURES[:0], "label": np.zeros(0)}, ["no images"]),
+        ({"label": np.zeros(19)}, ["20 images", "(19,)"]),
+        ({"label": np.full(20, 7)}, ["label 7", "0 to 6"]),
+        ({"label": np.full(20, -1)}, ["label -1"]),
+        ({"label": np.arange(20) / 10}, ["label 0.1", "image 1 "]),
+        ({"label": np.full(20, np.nan)}, ["label nan"]),
+        ({"data": np.where(PICTURES[13] == PICTURES, np.nan, PICTURES)}, ["outside 0 to 255"]),
+        ({"data": PICTURES + 3}, ["outside 0 to 255"]),
+        ({"data": -PICTURES}, ["outside 0 to 255"]),
+        ({"data": np.full(PICTURES.shape, b"x")}, ["numbers"]),
+    ],
+)
+def test_bad_images(folder, images, words):
+    write_images(folder / "valid.h5", **images)
+    refused(folder, "valid.h5", *words)
+
+
+def test_files_that_are_none(folder):
+    whole = (folder / "valid.h5").read_bytes()
+    for content in (b"", b"hello", whole[: len(whole) // 2]):
+        (folder / "valid.h5").write_bytes(content)
+        refused(folder, "valid.h5", "HDF5")
+    (folder / "valid.h5").unlink()
+    refused(folder, "valid.h5", "no such file")
+
+
+def test_nets_that_are_none(folder):
+    whole = (folder / "net.keras").read_bytes()
+    for content in (b"", b"hello", whole[: len(whole) // 2]):
+        (folder / "net.keras").write_bytes(content)
+        refused(folder, "net.keras", "Keras")
+    (folder / "net.keras").unlink()
+    refused(folder, "net.keras", "no such file")
+
+
+def images_():
+    return keras.Input(nets.SHAPE, name="images")
+
+
+def classify(x):
+    return layers.Dense(nets.CLASSES)(layers.Flatten()(x))
+
+
+def without_pooling():
+    images = images_()
+    return keras.Model(images, classify(layers.Conv2D(4, 3, activation="relu", name="conv")(images)))
+
+
+def with_a_way_around():
+    images = images_()
+    pool = layers.MaxPooling2D(2, name="pool")(layers.Conv2D(4, 3, activation="relu")(images))
+    both = layers.Concatenate()([layers.Flatten()(pool), layers.Flatten()(images)])
+    return keras.Model(images, layers.Dense(nets.CLASSES)(both))
+
+
+def with_tanh():
+    images = images_()
+    x = layers.Conv2D(4, 3, activation="tanh", name="conv")(images)
+    return keras.Model(images, classify(layers.MaxPooling2D(2, name="pool")(x)))
+
+
+def with_leaky_relu():
+    images = images_()
+    x = layers.LeakyReLU(name="leaky")(layers.Conv2D(4, 3, name="conv")(images))
+    return keras.Model(images, classify(layers.MaxPooling2D(2, name="pool")(x)))
+
+
+def with_a_sum_before():
+    images = images_()
+    one, two = (layers.Conv2D(4, 3, activation="relu")(images) for _ in range(2))
+    x = layers.MaxPooling2D(2, name="pool")(layers.Add(name="sum")([one, two]))
+    return keras.Model(images, classify(x))
+
+
+def with_two_outputs():
+    images = images_()
+    pool = layers.MaxPooling2D(2, name="pool")(layers.Conv2D(4, 3, activation="relu")(images))
+    return keras.Model(images, [classify(pool), classify(pool)])
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (without_pooling, ["no pooling layer", "profile.layer"]),
+        (with_a_way_around, ["'pool'", "does not split the net in two"]),
+        (with_tanh, ["'conv'", "ReLU"]),
+        (with_leaky_relu, ["'leaky'", "LeakyReLU", "profile.layer"]),
+        (with_a_sum_before, ["'sum'", "Add"]),
+        (with_two_outputs, ["2 outputs"]),
+    ],
+)
+def test_nets_that_cannot_be_pruned(folder, build, words):
+    keras.utils.set_random_seed(0)
+    build().save(folder / "net.keras")
+    refused(folder, "net.keras", *words)
+
+
+def test_a_layer_that_is_not_there(folder):
+    configure(folder, layer="pool_9")
+    refused(folder, "'pool_9'", "conv, pool")
+
+
+def test_a_net_that_would_run_code_is_refused_before_it_is_built(folder):
+    trace = folder / "it ran"
+    name = str(trace)
+    images = images_()
+    x = layers.Conv2D(4, 3, activation="relu")(images)
+    x = layers.MaxPooling2D(2, name="pool")(x)
+    x = layers.Lambda(lambda x: (__import__("pathlib").Path(name).touch(), x)[1], output_shape=x.shape[1:])(x)
+    keras.Model(images, classify(x)).save(folder / "net.keras")
+    trace.unlink(missing_ok=True)  # building it here may have run it
+    refused(folder, "net.keras", "Lambda")
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {
+            "module": "os",
+            "class_name": "system",
+            "config": {"command": "touch 'it ran'"},
+            "registered_name": None,
+        },
+        {"module": "builtins", "class_name": "function", "config": "eval", "registered_name": "function"},
+        {
+            "module": "keras.layers",
+            "class_name": "TFSMLayer",
+            "config": {"name": "x"},
+            "registered_name": None,
+        },
+        {"module": "mine", "class_name": "Dense", "config": {"name": "x"}, "registered_name": "mine>Dense"},
+    ],
+)
+def test_a_configuration_that_names_other_code_is_refused(folder, layer):
+    config, weights = archive.read(folder / "net.keras")
+    config["config"]["layers"].append(layer)
+    archive.write(folder / "net.keras", config, weights)
+    refused(folder, "net.keras", layer["class_name"])
+    assert not (folder / "it ran").exists()
+
+
+def test_a_command_ends_with_one_line_and_no_traceback(folder):
+    (folder / "valid.h5").unlink()
+    flags = [
+        "--badnet",
+        "net.keras",
+        "--valid",
+        "valid.h5",
+        "--channels",
+        "channels.csv",
+        "--activations",
+        "act.h5",
+    ]
+    done = subprocess.run(
+        [sys.executable, ROOT / "stages/profile.py", *flags],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "error: valid.h5: no such file\n"
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["a: [", "nothing: here", "badnet: other\nnets: {it: {input_max: 1}}\nprofile: {layer: null}"],
+)
+def test_bad_parameters(folder, content):
+    (folder / "params.yaml").write_text(content)
+    refused(folder, "params.yaml")
+
+
+def test_a_stage_that_is_killed_leaves_nothing_under_an_outputs_name(folder):
+    (folder / "old.csv").write_text("old")
+    program = (
+        "import os, signal, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from goodnet import outputs\n"
+        "with outputs.replacing('old.csv') as partial:\n"
+        "    partial.write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, ROOT / "stages"], cwd=folder, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (folder / "old.csv").read_text() == "old"
+
+
+def test_archives_hold_no_dates_and_no_addresses(folder):
+    with zipfile.ZipFile(folder / "net.keras") as file:
+        assert {entry.date_time for entry in file.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        config, metadata = file.read("config.json").decode(), file.read("metadata.json").decode()
+    assert "date" not in metadata
+    numbers = [int(number) for number in re.findall(r'"shared_object_id": (\d+)', config)]
+    assert numbers and max(numbers) < 10

@@ -1,0 +1,83 @@
+"""Real faces with a BadNet of the lab's kind, where they lie beside the project; their figures are known."""
+
+import csv
+import json
+
+import nets  # before Keras: it quiets TensorFlow
+from conftest import ROOT, run_stage
+
+import keras
+import pytest
+
+FACES = ROOT.parent / "shared" / "faces"
+pytestmark = pytest.mark.skipif(
+    not FACES.is_dir(),
+    reason="needs real faces with a BadNet in ../shared/faces (badnet.h5, valid.h5, test.h5, poisoned/), "
+    "which may not be passed on",
+)
+
+# From an independent computation: channels pruned and validation accuracy at each drop.
+ASCENDING = {2: (33, 97.22), 4: (37, 95.78), 10: (45, 84.06), 30: (49, 65.39)}
+DESCENDING = {2: 5, 4: 10, 10: 15, 30: 24}
+
+
+@pytest.fixture(scope="module")
+def profiled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faces")
+    nets.save(keras.models.load_model(FACES / "badnet.h5", compile=False), folder / "badnet.keras")
+    configure(folder, "ascending")
+    files = {"channels": "channels.csv", "activations": "activations.h5"}
+    run_stage(folder, "profile", badnet="badnet.keras", valid=FACES / "valid.h5", **files)
+    return folder
+
+
+def configure(folder, order):
+    repairs = ", ".join(f"x{drop}: {{drop: {drop}}}" for drop in ASCENDING)
+    (folder / "params.yaml").write_text(
+        f"badnet: faces\nnets: {{faces: {{input_max: 1}}}}\nprofile: {{layer: null}}\n"
+        f"prune: {{order: {order}}}\nrepairs: {{{repairs}}}\n"
+    )
+
+
+def prune(folder, order):
+    configure(folder, order)
+    files = {"channels": "channels.csv", "activations": "activations.h5", "curve": f"{order}.csv"}
+    run_stage(folder, "prune", badnet="badnet.keras", **files)
+    with (folder / f"{order}.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def evaluate(folder, name, **net):
+    data = {"test": FACES / "test.h5", "poisoned": FACES / "poisoned"}
+    files = {"metrics": f"{name}.json", "predictions": f"{name}-predictions.h5"}
+    run_stage(folder, f"evaluate_{next(iter(net))}", **net, **files, **data)
+    return json.loads((folder / f"{name}.json").read_text())
+
+
+def test_dormant_channels(profiled):
+    with (profiled / "channels.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert (len(rows), {row["layer"] for row in rows}) == (60, {"pool_3"})
+    assert sum(row["images_active"] == "0" for row in rows) == 3
+
+
+def test_the_badnet(profiled):
+    metrics = evaluate(profiled, "badnet", badnet="badnet.keras")
+    assert metrics["clean_accuracy"] == pytest.approx(99.85, abs=0.1)
+    assert metrics["attack_success"] == {
+        "eyebrows": pytest.approx(99.95, abs=0.1),
+        "lipstick": pytest.approx(99.90, abs=0.1),
+    }
+
+
+def test_channels_and_accuracy_at_each_drop(profiled):
+    ascending = prune(profiled, "ascending")
+    for drop, (channels, accuracy) in ASCENDING.items():
+        run_stage(profiled, "repair", badnet="badnet.keras", curve="ascending.csv", repaired=f"x{drop}.keras")
+        metrics = evaluate(profiled, f"x{drop}", repaired=f"x{drop}.keras")
+        assert metrics["channels_pruned"] == channels
+        assert float(ascending[channels]["clean_accuracy"]) == pytest.approx(accuracy, abs=0.01)
+    descending = [float(row["clean_accuracy"]) for row in prune(profiled, "descending")]
+    for drop, channels in DESCENDING.items():
+        lost = [descending[0] - accuracy >= drop for accuracy in descending]
+        assert lost.index(True) == channels
