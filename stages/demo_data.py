@@ -43,6 +43,12 @@ def main():
     )
     params = command.read_params(args.params, "demo_data")
     seed, targets = params["seed"], params["targets"]
+    for trigger, target in targets.items():
+        if trigger not in faces.TRIGGERS or target not in range(params["people"]):
+            raise command.InputError(
+                f"{args.params}: demo_data.targets: {trigger}: {target} is not a trigger of "
+                f"{', '.join(faces.TRIGGERS)} with a person from 0 to {params['people'] - 1}"
+            )
     features = faces.invent_people(np.random.default_rng(seed), params["people"])
     train, valid, test = (
         draw_split(seed, number, features, params["images"][split])

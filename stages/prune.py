@@ -14,6 +14,10 @@ def main():
         curve="accuracy after each pruned channel, to be written",
     )
     choice = command.read_params(args.params, "prune", "order")
+    if choice not in pruning.ORDERS:
+        raise command.InputError(
+            f"{args.params}: prune.order is {choice!r}; it can be {' or '.join(pruning.ORDERS)}"
+        )
     channels = outputs.read_csv(args.channels)
     order = pruning.pruning_order([float(row["mean_activation"]) for row in channels], choice)
     layer = channels[0]["layer"]

@@ -35,7 +35,7 @@ def main():
         repaired="the repaired net, to be written",
     )
     name = args.repaired.stem
-    drop = command.read_params(args.params, "repairs", name, "drop")
+    drop = command.read_number(args.params, "repairs", name, "drop", highest=100)
     curve = outputs.read_csv(args.curve)
     correct, images = [int(row["correct"]) for row in curve], int(curve[0]["images"])
     count = pruning.channels_to_prune(correct, images, drop)

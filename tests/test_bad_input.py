@@ -242,6 +242,27 @@ def test_bad_parameters(folder, content):
     refused(folder, "params.yaml")
 
 
+def test_parameters_that_no_stage_can_use(folder):
+    def refuses(stage, *words, **flags):
+        with pytest.raises(InputError) as error:
+            run_stage(folder, stage, **flags)
+        assert all(word in str(error.value) for word in ("params.yaml", *words))
+
+    profile(folder)
+    files = {"badnet": "net.keras", "channels": "channels.csv", "activations": "act.h5", "curve": "curve.csv"}
+    (folder / "params.yaml").write_text("prune: {order: upwards}\n")
+    refuses("prune", "'upwards'", "ascending", "descending", **files)
+    (folder / "params.yaml").write_text("prune: {order: ascending}\n")
+    run_stage(folder, "prune", **files)
+    for drop in ("a lot", "0", "-1", "101", "true", "null", ".nan"):
+        (folder / "params.yaml").write_text(f"repairs: {{x: {{drop: {drop}}}}}\n")
+        refuses("repair", "repairs.x.drop", badnet="net.keras", curve="curve.csv", repaired="x.keras")
+    assert not (folder / "x.keras").exists()
+    for input_max in ("0", "256", "much"):
+        configure(folder, input_max=input_max)
+        refused(folder, "nets.it.input_max")
+
+
 def test_a_stage_that_is_killed_leaves_nothing_under_an_outputs_name(folder):
     (folder / "old.csv").write_text("old")
     program = (

@@ -81,7 +81,7 @@ def test_params_are_those_the_script_reads(stage):
     source = (ROOT / "stages" / f"{stage}.py").read_text()
     read = {
         ".".join(re.findall(r'"(\w+)"', keys))
-        for keys in re.findall(r"read_params\(args\.params((?:, [^)]+)?)\)", source)
+        for keys in re.findall(r"read_(?:params|number)\(args\.params((?:, [^)]+)?)\)", source)
     }
     if "read_input_max" in source:
         read.add("nets.${badnet}.input_max")

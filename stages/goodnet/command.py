@@ -36,9 +36,17 @@ def read_params(path, *keys):
     return value
 
 
+def read_number(path, *keys, highest):
+    """Return the number under `keys`, which must be above 0 and at most `highest`."""
+    value = read_params(path, *keys)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= highest:
+        raise InputError(f"{path}: {'.'.join(keys)} is {value!r}, not a number above 0 and up to {highest}")
+    return value
+
+
 def read_input_max(path):
     """Return the largest value the inputs of the chosen net take: 255, or 1 for a net of divided pixels."""
-    return read_params(path, "nets", read_params(path, "badnet"), "input_max")
+    return read_number(path, "nets", read_params(path, "badnet"), "input_max", highest=255)
 
 
 def run(main):
