@@ -106,3 +106,12 @@ def test_tensorflow_is_imported_only_by_stages_that_run_a_network():
     for path in (ROOT / "stages").rglob("*.py"):
         if path.stem not in {*runs, "networks", "sweep", "evaluation"}:
             assert not re.search(r"^\s*(import|from) (keras|tensorflow)", path.read_text(), re.M), path
+
+
+def test_the_readme_shows_the_reports_figures():
+    """The README's table is the committed report's, to the letter."""
+    tables = [
+        [line for line in (ROOT / name).read_text().splitlines() if re.match(r"\| (net|BadNet|repaired|GoodNet) ", line)]
+        for name in ("README.md", "reports/README.md")
+    ]
+    assert tables[0] == tables[1] and len(tables[0]) > 2
