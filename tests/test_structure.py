@@ -111,7 +111,11 @@ def test_tensorflow_is_imported_only_by_stages_that_run_a_network():
 def test_the_readme_shows_the_reports_figures():
     """The README's table is the committed report's, to the letter."""
     tables = [
-        [line for line in (ROOT / name).read_text().splitlines() if re.match(r"\| (net|BadNet|repaired|GoodNet) ", line)]
+        [
+            line
+            for line in (ROOT / name).read_text().splitlines()
+            if re.match(r"\| (net|BadNet|repaired|GoodNet) ", line)
+        ]
         for name in ("README.md", "reports/README.md")
     ]
     assert tables[0] == tables[1] and len(tables[0]) > 2

@@ -139,7 +139,7 @@ def repairs(badnet, repaired, goodnet):
 
     def bars(axes, shift, values, color, net):
         drawn = axes.bar(places + shift, values, 0.36, color=color, label=net)
-        labels = axes.bar_label(drawn, [f"{value:.0f}" for value in values], fontsize=8, padding=2)
+        labels = axes.bar_label(drawn, [f"{value:.1f}" for value in values], fontsize=7.5, padding=2)
         for label in labels:
             label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
 
