@@ -55,10 +55,9 @@ def run(main):
         main()
     except InputError as error:
         sys.exit(f"error: {error}")
-    except OSError as error:
-        if error.filename is None:
-            raise
-        sys.exit(f"error: {error.filename}: {error.strerror}")
+    except OSError as error:  # a file is missing, a disk is full
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error).split("\n")[0]
+        sys.exit(f"error: {what}")
     except KeyboardInterrupt:
         sys.exit("interrupted: nothing half-written was left; run the same command again")
     # All is written. Taking TensorFlow down would only cost every stage another second.

@@ -29,7 +29,7 @@ with _without_greeting():
     import numpy as np
     import tensorflow as tf
 
-BATCH = 128  # images a call; more do not fit the processor's cache and run slower
+BATCH = 64  # images a call; more do not fit the processor's cache and run slower
 
 
 def make_reproducible(seed):
