@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 
 import nets  # before Keras: it quiets TensorFlow
@@ -18,6 +19,8 @@ import pytest
 from keras import layers
 
 PICTURES = nets.pictures(20)
+PROFILE = [sys.executable, ROOT / "stages/profile.py", "--badnet=net.keras", "--valid=valid.h5"]
+PROFILE += ["--channels=channels.csv", "--activations=act.h5"]
 
 
 @pytest.fixture
@@ -82,6 +85,52 @@ def refused(folder, *words):
 def test_bad_images(folder, images, words):
     write_images(folder / "valid.h5", **images)
     refused(folder, "valid.h5", *words)
+
+
+def soft_link(file, other):
+    file["elsewhere"] = file.pop("data")[()]
+    file["data"] = h5py.SoftLink("/elsewhere")
+
+
+def external_link(file, other):
+    del file["data"]
+    file["data"] = h5py.ExternalLink(other, "data")
+
+
+def virtual_dataset(file, other):
+    shape = file["data"].shape
+    layout = h5py.VirtualLayout(shape, file["data"].dtype)
+    layout[:] = h5py.VirtualSource(other, "data", shape)
+    del file["data"]
+    file.create_virtual_dataset("data", layout)
+
+
+def external_storage(file, other):
+    shape = file["data"].shape
+    del file["data"]
+    file.create_dataset("data", shape, "u1", external=[(other, 0, h5py.h5f.UNLIMITED)])
+
+
+def group(file, other):
+    del file["data"]
+    file.create_group("data")
+
+
+@pytest.mark.parametrize(
+    ("point", "words"),
+    [
+        (soft_link, "link"),
+        (external_link, "link"),
+        (virtual_dataset, "another file"),
+        (external_storage, "another file"),
+        (group, "group"),
+    ],
+)
+def test_data_that_points_out_of_its_file(folder, point, words):
+    write_images(folder / "other.h5")
+    with h5py.File(folder / "valid.h5", "r+") as file:
+        point(file, str(folder / "other.h5"))
+    refused(folder, "valid.h5", "'data'", words)
 
 
 def test_files_that_are_none(folder):
@@ -211,18 +260,8 @@ def test_a_configuration_that_names_other_code_is_refused(folder, layer):
 
 def test_a_command_ends_with_one_line_and_no_traceback(folder):
     (folder / "valid.h5").unlink()
-    flags = [
-        "--badnet",
-        "net.keras",
-        "--valid",
-        "valid.h5",
-        "--channels",
-        "channels.csv",
-        "--activations",
-        "act.h5",
-    ]
     done = subprocess.run(
-        [sys.executable, ROOT / "stages/profile.py", *flags],
+        PROFILE,
         cwd=folder,
         capture_output=True,
         text=True,
@@ -231,6 +270,22 @@ def test_a_command_ends_with_one_line_and_no_traceback(folder):
     assert done.returncode == 1
     assert done.stderr == "error: valid.h5: no such file\n"
     assert done.stdout == ""
+
+
+def test_interrupting_a_command_is_one_line(folder):
+    with h5py.File(folder / "valid.h5", "w") as file:  # enough to work on for a while
+        file.create_dataset(
+            "data", (4_000_000, 3, 12, 10), "u1", chunks=(1000, 3, 12, 10), compression="gzip"
+        )
+        file.create_dataset("label", (4_000_000,), "u1")
+    process = subprocess.Popen(PROFILE, cwd=folder, stderr=subprocess.PIPE, text=True)
+    while not list(folder.glob("*.partial.*")):  # until it works on the images
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGINT
+    assert stderr.startswith("interrupted: ") and stderr.count("\n") == 1, stderr
+    assert {path.name for path in folder.iterdir()} == {"net.keras", "params.yaml", "valid.h5"}
 
 
 @pytest.mark.parametrize(

@@ -50,17 +50,25 @@ def read_input_max(path):
 
 
 def run(main):
-    """Call `main`; a mistake in what it was given, or Ctrl-C, ends the process with one line."""
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:  # a file is missing, a disk is full
-        what = f"{error.filename}: {error.strerror}" if error.filename else str(error).split("\n")[0]
-        sys.exit(f"error: {what}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted: nothing half-written was left; run the same command again")
+    """Call a stage's main and end the process."""
+    main()
     # All is written. Taking TensorFlow down would only cost every stage another second.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def _end_with_one_line(kind, error, traceback):
+    if issubclass(kind, InputError):
+        print(f"error: {error}", file=sys.stderr)
+    elif issubclass(kind, OSError):  # a file is missing, a disk is full
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error).split("\n")[0]
+        print(f"error: {what}", file=sys.stderr)
+    elif issubclass(kind, KeyboardInterrupt):
+        print("interrupted: nothing half-written was left; run the same again", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, traceback)
+
+
+# From here on, so that Ctrl-C is one line even while TensorFlow is being imported.
+sys.excepthook = _end_with_one_line

@@ -35,10 +35,7 @@ class Images:
     def __init__(self, path, shape, classes, input_max):
         self.path, self.shape, self.input_max = path, tuple(shape), input_max
         with open_h5(path) as file:
-            for name in ("data", "label"):
-                if not isinstance(file.get(name), h5py.Dataset):
-                    raise InputError(f"{path}: has no dataset '{name}'")
-            data, label = file["data"], file["label"][()]
+            data, label = _own_dataset(file, "data"), _own_dataset(file, "label")[()]
             height, width, channels = self.shape
             self.channels_first = data.shape[1:] == (channels, height, width) != self.shape
             if data.shape[1:] != self.shape and not self.channels_first:
@@ -91,6 +88,20 @@ class Images:
         if self.input_max != 255:
             block /= np.float32(255 / self.input_max)
         return block
+
+
+def _own_dataset(file, name):
+    """Return a dataset of the file itself; one that points elsewhere may read what it should not."""
+    if name not in file:
+        raise InputError(f"{file.filename}: has no dataset '{name}'")
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise InputError(f"{file.filename}: '{name}' is a link, not a dataset of this file")
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset):
+        raise InputError(f"{file.filename}: '{name}' is a group, not a dataset")
+    if dataset.external or dataset.is_virtual:
+        raise InputError(f"{file.filename}: '{name}' keeps its values in another file")
+    return dataset
 
 
 def open_h5(path):
