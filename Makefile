@@ -1,4 +1,4 @@
-# make repro       the pipeline: dvc repro in an environment made from requirements.lock
+# make repro       the pipeline: dvc repro in an environment made from requirements.lock (make install: only that)
 # make test        format, lint and tests, under ten minutes; make test-long: the slow ones
 # make bench       the speed of profile and prune against the plain way
 # make lock        pin the requirements anew (needs uv)
@@ -8,10 +8,12 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
-.PHONY: repro test test-long bench lock
+.PHONY: repro install test test-long bench lock
 
 repro: .venv/.runtime
 	.venv/bin/python -m dvc repro
+
+install: .venv/.runtime
 
 test: .venv/.test
 	.venv/bin/ruff format --check .
