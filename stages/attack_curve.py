@@ -18,7 +18,7 @@ def attack_curve(net, layer, order, clean, poisoned):
     clean : data.Images
     poisoned : dict of data.Images, by trigger
     """
-    trunk, _ = networks.split(net, layer)
+    trunk = networks.up_to(net, layer)
 
     def rates(images):
         correct = sweep.count_correct(net, layer, networks.run(trunk, images.blocks()), images.labels, order)

@@ -44,7 +44,7 @@ def main():
     images = data.Images(
         args.valid, networks.input_shape(net), networks.classes(net), command.read_input_max(args.params)
     )
-    trunk, _ = networks.split(net, layer)
+    trunk = networks.up_to(net, layer)
 
     with outputs.replacing(args.activations) as partial, h5py.File(partial, "w") as file:
         file["label"] = images.labels

@@ -3,13 +3,11 @@
 import csv
 import json
 
-from conftest import ROOT, Project
+from conftest import Project
 
 import pytest
-import yaml
 
 REPAIRS = ("x02", "x04", "x10", "x30")
-DATA = {"demo_data"}
 BEFORE = {"profile", "prune", "attack_curve", "evaluate_badnet"}
 
 
@@ -18,13 +16,7 @@ def of(*repairs):
     return {f"{stage}@{x}" for stage in ("repair", "evaluate_repaired", "evaluate_goodnet") for x in repairs}
 
 
-EVERYTHING = DATA | {"demo_badnet", "report"} | BEFORE | of(*REPAIRS)
-PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-
-
-def definition(stage):
-    body = PIPELINE["stages"][stage]
-    return body.get("do", body)
+EVERYTHING = {"demo_data", "demo_badnet", "report"} | BEFORE | of(*REPAIRS)
 
 
 def test_first_run_runs_all_and_second_nothing(reproduced):
@@ -99,7 +91,7 @@ EDITS = {
         {"evaluate_badnet"} | {f"evaluate_repaired@{x}" for x in REPAIRS},
     ),
     "a remark in the drawing of faces": (edit_source("goodnet/faces.py"), {"demo_data"}),
-    "another channel order of ties": (
+    "a remark in the choice of channels": (
         edit_source("goodnet/pruning.py"),
         {"prune"} | {f"repair@{x}" for x in REPAIRS},
     ),

@@ -69,10 +69,9 @@ def classes(net):
     return net.output_shape[-1]
 
 
-def split(net, layer):
-    """Split a net behind the layer called `layer` into what makes its channels and what reads them."""
-    channels = net.get_layer(layer).output
-    return keras.Model(net.input, channels), keras.Model(channels, net.output)
+def up_to(net, layer):
+    """Return the part of a net that makes the channels of the layer called `layer`."""
+    return keras.Model(net.input, net.get_layer(layer).output)
 
 
 @functools.cache
