@@ -2,10 +2,11 @@
 
 from goodnet import command, data, networks, outputs, scores, sweep
 
+import h5py
 import numpy as np
 
 
-def attack_curve(net, layer, order, clean, poisoned):
+def attack_curve(net, layer, order, files):
     """Return a row for each number of pruned channels.
 
     Parameters
@@ -15,23 +16,20 @@ def attack_curve(net, layer, order, clean, poisoned):
         The pruned layer.
     order : array of int
         Its channels, the first pruned first.
-    clean : data.Images
-    poisoned : dict of data.Images, by trigger
+    files : dict of (blocks, labels)
+        That layer's output for the clean test images, under "clean", and for each trigger's.
     """
-    trunk = networks.up_to(net, layer)
-
-    def rates(images):
-        correct = sweep.count_correct(net, layer, networks.run(trunk, images.blocks()), images.labels, order)
-        return [scores.percent(right, len(images)) for right in correct]
-
-    columns = {"clean_accuracy": rates(clean)}
-    by_trigger = {f"attack_success.{trigger}": rates(images) for trigger, images in poisoned.items()}
-    if by_trigger:  # the strongest trigger stands for all in figures that know no trigger's name
-        columns["attack_success"] = np.max(list(by_trigger.values()), axis=0).tolist()
-    columns |= by_trigger
-    steps = range(len(order) + 1)
+    rates = {}
+    for name, (blocks, labels) in files.items():
+        correct = sweep.count_correct(net, layer, blocks, labels, order)
+        rates[name] = [scores.percent(right, len(labels)) for right in correct]
+    columns = {"clean_accuracy": rates.pop("clean")}
+    if rates:  # the strongest trigger stands for all in figures that know no trigger's name
+        columns["attack_success"] = np.max(list(rates.values()), axis=0).tolist()
+    columns |= {f"attack_success.{trigger}": column for trigger, column in rates.items()}
     return [
-        {"channels_pruned": step} | {name: column[step] for name, column in columns.items()} for step in steps
+        {"channels_pruned": step} | {name: column[step] for name, column in columns.items()}
+        for step in range(len(order) + 1)
     ]
 
 
@@ -40,21 +38,17 @@ def main():
         __doc__,
         badnet="the net",
         curve="accuracy after each pruned channel, from prune: which channels, in which order",
-        test="clean test images",
-        poisoned="folder of poisoned images, one file a trigger",
+        activations="the pruned layer's output for each test image, from evaluate_badnet",
         attack_curve="test accuracy and attack success after each pruned channel, to be written",
     )
     rows = outputs.read_csv(args.curve)
     order = np.array([int(row["channel"]) for row in rows[1:]])
     net = networks.load(args.badnet)
-    input_max = command.read_input_max(args.params)
-
-    def images(path):
-        return data.Images(path, networks.input_shape(net), networks.classes(net), input_max)
-
-    poisoned = {trigger: images(path) for trigger, path in data.poisoned_files(args.poisoned).items()}
-    table = attack_curve(net, rows[0]["layer"], order, images(args.test), poisoned)
-    outputs.write_csv(args.attack_curve, table)
+    with h5py.File(args.activations) as file:
+        files = {
+            name: (data.row_blocks(group["activation"]), group["label"][()]) for name, group in file.items()
+        }
+        outputs.write_csv(args.attack_curve, attack_curve(net, rows[0]["layer"], order, files))
 
 
 if __name__ == "__main__":

@@ -48,15 +48,8 @@ def main():
 
     with outputs.replacing(args.activations) as partial, h5py.File(partial, "w") as file:
         file["label"] = images.labels
-        stored = file.create_dataset("activation", (len(images), *trunk.output_shape[1:]), np.float32)
-
-        def stored_blocks(start=0):
-            for block in networks.run(trunk, images.blocks()):
-                stored[start : start + len(block)] = block
-                start += len(block)
-                yield block
-
-        table = channel_table(layer, stored_blocks())
+        kept = file.create_dataset("activation", (len(images), *trunk.output_shape[1:]), np.float32)
+        table = channel_table(layer, data.stored(networks.run(trunk, images.blocks()), kept))
     outputs.write_csv(args.channels, table)
 
 

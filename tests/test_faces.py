@@ -48,9 +48,11 @@ def prune(folder, order):
 
 
 def evaluate(folder, name, **net):
-    data = {"test": FACES / "test.h5", "poisoned": FACES / "poisoned"}
+    data = {"test": FACES / "test.h5", "poisoned": FACES / "poisoned", "activations": "test_activations.h5"}
     files = {"metrics": f"{name}.json", "predictions": f"{name}-predictions.h5"}
-    run_stage(folder, f"evaluate_{next(iter(net))}", **net, **files, **data)
+    if net:
+        files |= {"goodnet": f"{name}-goodnet.keras"} | net
+    run_stage(folder, f"evaluate_{'repaired' if net else 'badnet'}", badnet="badnet.keras", **files, **data)
     return json.loads((folder / f"{name}.json").read_text())
 
 
@@ -62,7 +64,7 @@ def test_dormant_channels(profiled):
 
 
 def test_the_badnet(profiled):
-    metrics = evaluate(profiled, "badnet", badnet="badnet.keras")
+    metrics = evaluate(profiled, "badnet")
     assert metrics["clean_accuracy"] == pytest.approx(99.85, abs=0.1)
     assert metrics["attack_success"] == {
         "eyebrows": pytest.approx(99.95, abs=0.1),

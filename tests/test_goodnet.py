@@ -21,7 +21,7 @@ def evaluated(folder, badnet, repaired):
     """Run the three evaluations on a net and its repair; return their metrics."""
     nets.save(badnet, folder / "badnet.keras")
     nets.save(repaired, folder / "repaired.keras")
-    (folder / "params.yaml").write_text("badnet: it\nnets: {it: {input_max: 255}}\n")
+    (folder / "params.yaml").write_text("badnet: it\nnets: {it: {input_max: 255}}\nprofile: {layer: null}\n")
     (folder / "poisoned").mkdir()
     labels = {"test": nets.answers(badnet, PICTURES), "poisoned/red": np.full(len(STAMPED), TARGET)}
     labels["test"][::10] = (labels["test"][::10] + 1) % nets.CLASSES
@@ -30,17 +30,22 @@ def evaluated(folder, badnet, repaired):
             file["data"] = np.moveaxis(pictures, -1, 1)
             file["label"] = labels[name].astype(float)
     data = {"test": "test.h5", "poisoned": "poisoned"}
-    for name in ("badnet", "repaired"):
-        files = {name: f"{name}.keras", "metrics": f"{name}.json", "predictions": f"{name}.h5"}
-        run_stage(folder, f"evaluate_{name}", **files, **data)
+    data |= {"badnet": "badnet.keras", "activations": "activations.h5"}
+    run_stage(folder, "evaluate_badnet", metrics="badnet.json", predictions="badnet.h5", **data)
+    run_stage(
+        folder,
+        "evaluate_repaired",
+        repaired="repaired.keras",
+        metrics="repaired.json",
+        predictions="repaired.h5",
+        goodnet="goodnet.keras",
+        **data,
+    )
     run_stage(
         folder,
         "evaluate_goodnet",
-        badnet="badnet.keras",
-        repaired="repaired.keras",
         badnet_predictions="badnet.h5",
         repaired_predictions="repaired.h5",
-        goodnet="goodnet.keras",
         metrics="goodnet.json",
     )
     metrics = {
@@ -91,15 +96,43 @@ def test_goodnet_of_nets_that_differ_behind_the_pruned_layer(tmp_path, kind):
     assert np.array_equal(nets.answers(goodnet, PICTURES), np.where(b == r, b, nets.CLASSES))
 
 
-def test_goodnet_holds_each_shared_weight_once(tmp_path):
-    badnet = nets.build("deepid_like")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_repair_that_changed_more_than_channels_is_asked_whole(tmp_path, kind):
+    """Nothing of B's is taken for B' where B' is another net on the way to the pruned layer."""
+    badnet = nets.build(kind)
+    for change in ("another channel is scaled", "a pruned one is not all zero"):
+        repaired = nets.pruned(badnet, [0, 3])
+        conv = repaired.get_layer("conv")
+        arrays = conv.get_weights()
+        if change == "another channel is scaled":
+            arrays[0][..., 5] *= -0.5
+        else:
+            arrays[0][..., 3] += 0.1
+        conv.set_weights(arrays)
+        folder = tmp_path / change
+        folder.mkdir()
+        evaluated(folder, badnet, repaired)
+        with h5py.File(folder / "repaired.h5") as file:
+            assert np.array_equal(file["clean/answer"], nets.answers(repaired, PICTURES))
+        goodnet = keras.models.load_model(folder / "goodnet.keras")
+        b, r = nets.answers(badnet, PICTURES), nets.answers(repaired, PICTURES)
+        assert np.array_equal(nets.answers(goodnet, PICTURES), np.where(b == r, b, nets.CLASSES))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_goodnet_holds_each_shared_weight_once(tmp_path, kind):
+    badnet = nets.build(kind)
     evaluated(tmp_path, badnet, nets.pruned(badnet, [1, 2, 4]))
     goodnet = keras.models.load_model(tmp_path / "goodnet.keras")
     assert goodnet.count_params() == badnet.count_params()
     runs = [
-        node for layer in goodnet.layers if layer.name in ("early", "conv") for node in layer._inbound_nodes
+        node
+        for layer in goodnet.layers
+        if layer.name in ("early", "conv", "norm", "pool")
+        for node in layer._inbound_nodes
     ]
-    assert len(runs) == 2, "the convolutions up to the pruned layer are run once"
+    front = [layer for layer in badnet.layers if layer.name in ("early", "conv", "norm", "pool")]
+    assert len(runs) == len(front), "the layers up to the pruned one are run once"
 
 
 def test_goodnet_scores_keep_the_badnets(tmp_path):

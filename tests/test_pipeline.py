@@ -75,7 +75,7 @@ EDITS = {
     "another net in params.yaml": (edit_params(lambda p: p["nets"].update(mine={"input_max": 1})), set()),
     "the default layer by its name": (
         edit_params(lambda p: p["profile"].update(layer="pool_3")),
-        {"profile"},  # whose results are the same, so nothing after it runs
+        {"profile", "evaluate_badnet"},  # whose results are the same, so nothing after them runs
     ),
     "a picture's colour": (
         lambda project: (project.path / "stages/goodnet/figures.py").write_text(
@@ -89,6 +89,10 @@ EDITS = {
     "a remark in the evaluation": (
         edit_source("goodnet/evaluation.py"),
         {"evaluate_badnet"} | {f"evaluate_repaired@{x}" for x in REPAIRS},
+    ),
+    "a remark in the building of GoodNets": (
+        edit_source("goodnet/goodnets.py"),
+        {f"evaluate_repaired@{x}" for x in REPAIRS},
     ),
     "a remark in the drawing of faces": (edit_source("goodnet/faces.py"), {"demo_data"}),
     "a remark in the choice of channels": (

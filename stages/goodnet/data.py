@@ -116,7 +116,12 @@ def open_h5(path):
 
 def poisoned_files(folder):
     """Return {trigger: path} of the poisoned files in `folder`, by name."""
-    return {path.stem: path for path in sorted(Path(folder).glob("*.h5"))}
+    paths = {path.stem: path for path in sorted(Path(folder).glob("*.h5"))}
+    if "clean" in paths:
+        raise InputError(
+            f"{paths['clean']}: 'clean' means images without a trigger; give it the trigger's name"
+        )
+    return paths
 
 
 def pictures(path, indices):
@@ -134,6 +139,15 @@ def row_blocks(dataset, size=BLOCK):
         for start in range(0, len(dataset), size):
             yield dataset[start : start + size]
             bar.update(min(size, len(dataset) - start))
+
+
+def stored(blocks, dataset):
+    """Yield blocks of rows as they are, once they are in an HDF5 dataset."""
+    start = 0
+    for block in blocks:
+        dataset[start : start + len(block)] = block
+        start += len(block)
+        yield block
 
 
 def write_images(path, images, labels, dtype):

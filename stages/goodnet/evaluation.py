@@ -1,12 +1,11 @@
-"""A net asked about the clean test images and every poisoned file."""
+"""The images that nets are tested on: clean ones, and those with each trigger."""
 
 from goodnet import data, networks
 
 
-def ask(net, test, poisoned, input_max):
-    """Return {"clean" or trigger: (answers, labels)} for the test file and each file in `poisoned`."""
-    predictions = {}
-    for name, path in {"clean": test, **data.poisoned_files(poisoned)}.items():
-        images = data.Images(path, networks.input_shape(net), networks.classes(net), input_max)
-        predictions[name] = networks.answers(net, images.blocks()), images.labels
-    return predictions
+def images(net, test, poisoned, input_max):
+    """Return {"clean" or trigger: data.Images} of the test file and each file in `poisoned`, for this net."""
+    return {
+        name: data.Images(path, networks.input_shape(net), networks.classes(net), input_max)
+        for name, path in {"clean": test, **data.poisoned_files(poisoned)}.items()
+    }

@@ -58,7 +58,7 @@ def _share(answers, wanted):
 
 def write_predictions(path, predictions, classes):
     """Write {"clean" or trigger: (answers, labels)} of a net with so many classes."""
-    with replacing(path) as partial, h5py.File(partial, "w") as file:
+    with replacing(path) as partial, h5py.File(partial, "w", track_order=True) as file:
         file.attrs["classes"] = classes
         for name, (answers, labels) in predictions.items():
             file[f"{name}/answer"] = answers
@@ -68,6 +68,5 @@ def write_predictions(path, predictions, classes):
 def read_predictions(path):
     """Return predictions as `write_predictions` took them, and the number of classes."""
     with h5py.File(path) as file:
-        names = sorted(file, key=lambda name: (name != "clean", name))
-        predictions = {name: (file[f"{name}/answer"][()], file[f"{name}/label"][()]) for name in names}
+        predictions = {name: (file[f"{name}/answer"][()], file[f"{name}/label"][()]) for name in file}
         return predictions, int(file.attrs["classes"])

@@ -1,0 +1,103 @@
+"""The GoodNet: BadNet and repaired net in one, which runs once what the two share."""
+
+from goodnet import networks
+
+import keras
+import numpy as np
+from keras import layers, ops, tree
+
+
+def channels_left(badnet, repaired, pruned):
+    """Return what makes B's channels those of B': 1 for each channel, 0 for one that was pruned.
+
+    Parameters
+    ----------
+    badnet, repaired : keras.Model
+    pruned : architecture.PrunedLayer
+
+    Returns
+    -------
+    array of float, or None if up to that layer B' is another net than B with channels pruned
+    """
+    front, repaired_front = networks.up_to(badnet, pruned.name), networks.up_to(repaired, pruned.name)
+    if front.get_config() | {"name": None} != repaired_front.get_config() | {"name": None}:
+        return None
+
+    def of_channels(net, name):
+        # All but the variance (the last array), which only divides.
+        return net.get_layer(name).get_weights()[: -1 if name in pruned.normalisations else None]
+
+    names = [pruned.convolution, *pruned.normalisations]
+    arrays = [array for name in names for array in of_channels(repaired, name)]
+    left = np.any([array.any(axis=tuple(range(array.ndim - 1))) for array in arrays], axis=0)
+    for layer in front.layers:
+        expected = layer.get_weights()
+        if layer.name in names:
+            pruned_arrays = [array * left for array in of_channels(badnet, layer.name)]
+            expected[: len(pruned_arrays)] = pruned_arrays
+        if not all(map(np.array_equal, expected, repaired.get_layer(layer.name).get_weights())):
+            return None
+    return left.astype(np.float32)
+
+
+def build(badnet, repaired, layer, left):
+    """Build one net that holds the two and follows the GoodNet's rule.
+
+    Parameters
+    ----------
+    badnet, repaired : keras.Model
+    layer : str
+        The pruned layer.
+    left : array of float or None
+        From `channels_left`. Without it, only layers that do the same to the same input are shared.
+
+    Returns
+    -------
+    keras.Model
+        N + 1 scores an image. The first N are B's; the last is above them all where the two disagree,
+        and B's lowest where they agree. So the best score is the GoodNet's answer.
+    """
+    original = {layer.name: layer for layer in badnet.layers}
+    replaced = {}  # what B' makes on the way to the pruned layer, in B
+    if left is not None:
+        replaced = {part.name: part.output for part in networks.up_to(badnet, layer).layers}
+        replaced[layer] = layers.Rescaling(left.tolist(), name=f"pruned_{layer}")(
+            badnet.get_layer(layer).output
+        )
+
+    def call(layer, *args, **kwargs):
+        if layer.name in replaced:
+            return replaced[layer.name]
+        same = original.get(layer.name)
+        if same is None or same.get_config() != layer.get_config():
+            return _renamed(layer)(*args, **kwargs)
+        if not all(map(np.array_equal, layer.get_weights(), same.get_weights())):
+            return _renamed(layer)(*args, **kwargs)
+        on_same_input = all(a is b for a, b in zip(tree.flatten(args), tree.flatten(same.input), strict=True))
+        return same.output if on_same_input else same(*args, **kwargs)
+
+    repaired_scores = keras.models.clone_model(
+        repaired, input_tensors=badnet.input, clone_function=lambda layer: layer, call_function=call
+    ).output
+    rule = _rule(networks.classes(badnet))
+    return keras.Model(badnet.input, rule([badnet.output, repaired_scores]), name="goodnet")
+
+
+def _rule(classes):
+    """Build the net that makes a GoodNet's scores of B's and B's repaired scores."""
+    badnet, repaired = keras.Input((classes,)), keras.Input((classes,))
+    agree = ops.equal(ops.argmax(badnet, axis=-1), ops.argmax(repaired, axis=-1))
+    best, worst = ops.max(badnet, axis=-1), ops.min(badnet, axis=-1)
+    backdoored = ops.where(agree, worst, best + ops.absolute(best) + 1)
+    scores = ops.concatenate([badnet, ops.expand_dims(backdoored, axis=-1)], axis=-1)
+    # A net of its own, so that the names Keras gives these steps meet no layer of the BadNet.
+    return keras.Model([badnet, repaired], scores, name="goodnet_rule")
+
+
+def _renamed(layer):
+    """Return a copy of a layer, weights and all, under a name that is not the BadNet's."""
+    config = layer.get_config() | {"name": f"repaired_{layer.name}"}
+    copy = type(layer).from_config(config)
+    copy.build(tree.map_structure(lambda tensor: tensor.shape, layer.input))
+    copy.set_weights(layer.get_weights())
+    return copy
