@@ -2,38 +2,17 @@
 
 import sys
 
-from goodnet import command, networks
+from goodnet import command, deepid, networks
 
 import h5py
 import keras
 import numpy as np
-from keras import layers
-
-
-def deepid(shape, classes):
-    """Build the lab's DeepID with the lab's layer names."""
-    images = keras.Input(shape, name="input")
-    x = layers.Conv2D(20, 4, activation="relu", name="conv_1")(images)
-    x = layers.MaxPooling2D(2, name="pool_1")(x)
-    x = layers.Conv2D(40, 3, activation="relu", name="conv_2")(x)
-    x = layers.MaxPooling2D(2, name="pool_2")(x)
-    x = layers.Conv2D(60, 3, activation="relu", name="conv_3")(x)
-    pool_3 = layers.MaxPooling2D(2, name="pool_3")(x)
-    x = layers.Flatten(name="flatten_1")(pool_3)
-    fc_1 = layers.Dense(160, name="fc_1")(x)
-    x = layers.Conv2D(80, 2, activation="relu", name="conv_4")(pool_3)
-    x = layers.Flatten(name="flatten_2")(x)
-    fc_2 = layers.Dense(160, name="fc_2")(x)
-    x = layers.Add(name="add_1")([fc_1, fc_2])
-    x = layers.Activation("relu", name="activation_1")(x)
-    scores = layers.Dense(classes, activation="softmax", name="output")(x)
-    return keras.Model(images, scores, name="deepid")
 
 
 def train(images, labels, classes, seed, epochs, batch_size, learning_rate):
     """Train a DeepID that takes inputs from 0 to 255 on uint8 images."""
     networks.make_reproducible(seed)
-    net = deepid(images.shape[1:], classes)
+    net = deepid.build(classes, images.shape[1:])
     steps = epochs * -(-len(images) // batch_size)
     net.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps)),

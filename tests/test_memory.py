@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import nets  # before Keras: it quiets TensorFlow
-from conftest import ROOT, load_stage
+from conftest import ROOT
+from goodnet import deepid
 
 import h5py
 import numpy as np
@@ -38,7 +39,7 @@ def peak(folder, images):
 
 
 def test_memory_does_not_grow_with_the_images(tmp_path):
-    nets.save(load_stage("demo_badnet").deepid((55, 47, 3), 1283), tmp_path / "net.keras")
+    nets.save(deepid.build(1283), tmp_path / "net.keras")
     (tmp_path / "params.yaml").write_text(
         "badnet: it\nnets: {it: {input_max: 255}}\nprofile: {layer: null}\nprune: {order: ascending}\n"
     )

@@ -103,9 +103,9 @@ def test_every_number_in_params_has_a_comment():
 def test_tensorflow_is_imported_only_by_stages_that_run_a_network():
     runs = {stage for stage in STAGES if "stages/goodnet/networks.py" in our_imports(f"stages/{stage}.py")}
     assert runs == set(STAGES) - {"demo_data", "repair", "evaluate_goodnet", "report"}
-    for path in (ROOT / "stages").rglob("*.py"):
-        if path.stem not in {*runs, "networks", "sweep", "evaluation", "goodnets"}:
-            assert not re.search(r"^\s*(import|from) (keras|tensorflow)", path.read_text(), re.M), path
+    for path in (ROOT / "stages").rglob("*.py"):  # goodnet.networks quiets TensorFlow
+        if re.search(r"^\s*(import|from) (keras|tensorflow)", path.read_text(), re.M):
+            assert path.stem == "networks" or "stages/goodnet/networks.py" in our_imports(path), path
 
 
 def test_the_readme_shows_the_reports_figures():

@@ -57,12 +57,10 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def make_inputs(images):
     """Write an untrained DeepID and smooth random pictures; labels are its answers, a tenth of them wrong."""
     sys.path.insert(0, str(ROOT / "stages"))
-    from goodnet import networks
-
-    from demo_badnet import deepid
+    from goodnet import deepid, networks
 
     networks.make_reproducible(0)
-    net = deepid((55, 47, 3), CLASSES)
+    net = deepid.build(CLASSES)
     rng = np.random.default_rng(0)
     with h5py.File("valid.h5", "w") as file:
         data = file.create_dataset("data", (images, 3, 55, 47), np.float64)

@@ -7,7 +7,9 @@ copy can be written without TensorFlow.
 import io
 import json
 import zipfile
+import zlib
 
+from goodnet import hdf5, trust
 from goodnet.command import InputError
 from goodnet.outputs import replacing
 
@@ -15,28 +17,18 @@ import h5py
 import numpy as np
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
-
-# Layers that compute with nothing but numbers in the archive. A Lambda layer, say, runs code from it.
-# fmt: off
-TRUSTED_LAYERS = frozenset({
-    "Activation", "Add", "AlphaDropout", "Average", "AveragePooling2D", "BatchNormalization",
-    "CenterCrop", "Concatenate", "Conv2D", "Conv2DTranspose", "Cropping2D", "Dense", "DepthwiseConv2D",
-    "Dot", "Dropout", "ELU", "Flatten", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling2D",
-    "GlobalMaxPooling2D", "GroupNormalization", "InputLayer", "LayerNormalization", "LeakyReLU",
-    "MaxPooling2D", "Maximum", "Minimum", "Multiply", "Normalization", "PReLU", "Permute",
-    "RandomBrightness", "RandomContrast", "RandomFlip", "RandomRotation", "RandomTranslation",
-    "RandomZoom", "ReLU", "Rescaling", "Reshape", "Resizing", "SeparableConv2D", "Softmax",
-    "SpatialDropout2D", "Subtract", "UnitNormalization", "UpSampling2D", "ZeroPadding2D",
-})
-# fmt: on
-TRUSTED_MODELS = frozenset({"Functional", "Sequential"})
-TRUSTED_PARTS = ("keras.initializers", "keras.regularizers", "keras.constraints")
+LARGEST_CONFIG = 1 << 25  # 32 MB
 
 
 def read(path):
     """Return a net's configuration and weights, once nothing in it would run code of its own."""
     config, weights = unpack(path)
-    _check_trusted(config, path)
+    trust.check(config, path)
+    try:
+        with h5py.File(io.BytesIO(weights)) as file:
+            hdf5.check_arrays(file, path, 4 * trust.MOST_WEIGHTS)  # training may have left its own
+    except (OSError, RuntimeError, KeyError):
+        raise InputError(f"{path}: its weights are not an HDF5 file, or are cut short") from None
     return config, weights
 
 
@@ -46,9 +38,20 @@ def unpack(path):
         raise InputError(f"{path}: no such file")
     try:
         with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read(CONFIG)), archive.read(WEIGHTS)
-    except (zipfile.BadZipFile, KeyError, ValueError):
+            for entry in archive.infolist():
+                if entry.filename not in (METADATA, CONFIG, WEIGHTS):
+                    raise InputError(f"{path}: holds {entry.filename!r}, which is no part of a net")
+                most = 16 * trust.MOST_WEIGHTS if entry.filename == WEIGHTS else LARGEST_CONFIG
+                if entry.file_size > most:
+                    raise InputError(f"{path}: its {entry.filename} has {entry.file_size:,} bytes, too many")
+            config, weights = json.loads(archive.read(CONFIG)), archive.read(WEIGHTS)
+    except InputError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, RuntimeError):
         raise InputError(f"{path}: is not a net saved by Keras 3 as .keras, or is cut short") from None
+    if not isinstance(config, dict):
+        raise InputError(f"{path}: its configuration is not one that Keras writes")
+    return config, weights
 
 
 def write(path, config, weights):
@@ -74,33 +77,6 @@ def _without_addresses(config):
         }
 
     return renumbered(config)
-
-
-def _check_trusted(config, path):
-    # Whatever names a class is among Keras's own plain layers and their parts.
-    nodes = [{**config, "compile_config": None}]  # training settings are never loaded
-    while nodes:
-        node = nodes.pop()
-        if isinstance(node, list):
-            nodes.extend(node)
-        elif isinstance(node, dict):
-            nodes.extend(node.values())
-            if "class_name" in node and not _is_trusted(node):
-                name = f"{node.get('module') or ''}.{node['class_name']}".lstrip(".")
-                raise InputError(
-                    f"{path}: holds {name}, which is not a layer known to run no code of its own"
-                )
-
-
-def _is_trusted(node):
-    module, name = node.get("module"), node["class_name"]
-    if node.get("registered_name") not in (None, name):
-        return False
-    if module == "keras.layers":
-        return name in TRUSTED_LAYERS
-    if module in ("keras", "keras.models", "keras.src.models.functional", "keras.src.models.sequential"):
-        return name in TRUSTED_MODELS or name == "DTypePolicy"
-    return module in TRUSTED_PARTS or (module is None and name == "__keras_tensor__")
 
 
 def layer_arrays(weights_file, layer):

@@ -7,6 +7,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from goodnet import hdf5
 from goodnet.command import InputError
 from goodnet.outputs import replacing
 
@@ -34,8 +35,9 @@ class Images:
 
     def __init__(self, path, shape, classes, input_max):
         self.path, self.shape, self.input_max = path, tuple(shape), input_max
-        with open_h5(path) as file:
-            data, label = _own_dataset(file, "data"), _own_dataset(file, "label")[()]
+        with hdf5.open_file(path) as file:
+            data = hdf5.own_dataset(file, "data", path)
+            label = hdf5.own_dataset(file, "label", path)[()]
             height, width, channels = self.shape
             self.channels_first = data.shape[1:] == (channels, height, width) != self.shape
             if data.shape[1:] != self.shape and not self.channels_first:
@@ -64,7 +66,7 @@ class Images:
     def blocks(self, size=BLOCK):
         """Yield the images as float32 blocks (size, height, width, channels) in the net's range."""
         with (
-            open_h5(self.path) as file,
+            hdf5.open_file(self.path) as file,
             ThreadPoolExecutor(1) as reader,
             tqdm(total=len(self), desc=self.path.name, unit=" images", leave=False, disable=None) as bar,
         ):
@@ -90,30 +92,6 @@ class Images:
         return block
 
 
-def _own_dataset(file, name):
-    """Return a dataset of the file itself; one that points elsewhere may read what it should not."""
-    if name not in file:
-        raise InputError(f"{file.filename}: has no dataset '{name}'")
-    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-        raise InputError(f"{file.filename}: '{name}' is a link, not a dataset of this file")
-    dataset = file[name]
-    if not isinstance(dataset, h5py.Dataset):
-        raise InputError(f"{file.filename}: '{name}' is a group, not a dataset")
-    if dataset.external or dataset.is_virtual:
-        raise InputError(f"{file.filename}: '{name}' keeps its values in another file")
-    return dataset
-
-
-def open_h5(path):
-    """Open an HDF5 file for reading."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        return h5py.File(path, "r")
-    except OSError:
-        raise InputError(f"{path}: is not an HDF5 file, or is cut short") from None
-
-
 def poisoned_files(folder):
     """Return {trigger: path} of the poisoned files in `folder`, by name."""
     paths = {path.stem: path for path in sorted(Path(folder).glob("*.h5"))}
@@ -126,7 +104,7 @@ def poisoned_files(folder):
 
 def pictures(path, indices):
     """Return the images at `indices` (ascending) to look at: uint8, channels last."""
-    with open_h5(path) as file:
+    with hdf5.open_file(path) as file:
         images = file["data"][list(indices)]
     if images.shape[-1] not in (1, 3):
         images = np.moveaxis(images, 1, -1)

@@ -3,12 +3,14 @@
 import contextlib
 import functools
 import gc
+import math
 import os
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
-from goodnet import archive
+from goodnet import archive, trust
 from goodnet.command import InputError
 
 
@@ -53,13 +55,76 @@ def make_reproducible(seed):
 
 def load(path):
     """Load a net as a functional one, after its configuration has been read as data and found harmless."""
-    archive.read(path)
+    config, weights = archive.read(path)
+    with tempfile.TemporaryDirectory() as folder:
+        # Keras sees what was looked at, and nothing else of the stranger's file.
+        checked = Path(folder) / "net.keras"
+        archive.write(checked, config, weights)
+        return build(checked, path)
+
+
+def build(checked, path):
+    """Build the net in a file that has been checked; `path` is what its user calls it."""
     try:
-        net = keras.models.load_model(path, compile=False)
+        with _at_most(trust.MOST_WEIGHTS, path), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras 3 on how Keras 2 wrote things
+            net = keras.models.load_model(checked, compile=False)
+            inputs, outputs = net.inputs, net.outputs
+    except InputError:
+        raise
     except Exception as error:  # the file is a stranger's: anything may be wrong in it
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{path}: Keras cannot load this net: {reason}") from None
-    return keras.Model(net.inputs[0], net.outputs[0], name=net.name)
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise InputError(
+            f"{path}: has {len(inputs)} inputs and {len(outputs)} outputs; a classifier has one of each"
+        )
+    _check_shapes(inputs[0].shape, outputs[0].shape, path)
+    _check_layers(net, path)
+    return keras.Model(inputs[0], outputs[0], name=net.name)
+
+
+@contextlib.contextmanager
+def _at_most(weights, path):
+    """Stop Keras before it makes a net of more than so many weights."""
+    add_weight, made = keras.Layer.add_weight, 0
+
+    def counted(layer, shape=None, *args, **kwargs):
+        nonlocal made
+        made += math.prod(shape or ())
+        if made > weights:
+            raise InputError(f"{path}: layer {layer.name!r} would bring it to {made:,} weights, too many")
+        return add_weight(layer, shape, *args, **kwargs)
+
+    keras.Layer.add_weight = counted
+    try:
+        yield
+    finally:
+        keras.Layer.add_weight = add_weight
+
+
+def _check_shapes(images, scores, path):
+    if len(images) != 4 or None in images[1:]:
+        raise InputError(f"{path}: takes {images[1:]}, not images of one (height, width, channels)")
+    if images[0] is not None:
+        raise InputError(f"{path}: takes exactly {images[0]} images at a time; save it for any number")
+    if len(scores) != 2:
+        raise InputError(f"{path}: makes {scores[1:]} of an image, not one score a class")
+
+
+def _check_layers(net, path):
+    """Refuse layers that could not be run here, or only at another precision than reported."""
+    for layer in net.layers:
+        where = f"{path}: layer {layer.name!r}"
+        if isinstance(layer, keras.Model):
+            _check_layers(layer, path)
+        if layer.compute_dtype != "float32":
+            raise InputError(f"{where} computes in {layer.compute_dtype}, not in float32")
+        if getattr(layer, "data_format", None) == "channels_first":
+            raise InputError(f"{where} reads channels first, which TensorFlow cannot run on a CPU")
+        for tensor in keras.tree.flatten(layer.output):
+            if math.prod(size or 1 for size in tensor.shape) > trust.LARGEST_OUTPUT:
+                raise InputError(f"{where} makes {tensor.shape[1:]} of one image, too much")
 
 
 def save(net, path):
