@@ -27,8 +27,8 @@ class Images:
         An HDF5 file.
     shape : tuple of int
         (height, width, channels) of the net's input.
-    classes : int
-        How many classes the net has; labels are 0 to classes - 1.
+    classes : int or None
+        How many classes the net has; labels are 0 to classes - 1. None if the file needs no labels.
     input_max : float
         The net's inputs run from 0 to this.
     """
@@ -37,7 +37,6 @@ class Images:
         self.path, self.shape, self.input_max = path, tuple(shape), input_max
         with hdf5.open_file(path) as file:
             data = hdf5.own_dataset(file, "data", path)
-            label = hdf5.own_dataset(file, "label", path)[()]
             height, width, channels = self.shape
             self.channels_first = data.shape[1:] == (channels, height, width) != self.shape
             if data.shape[1:] != self.shape and not self.channels_first:
@@ -45,23 +44,17 @@ class Images:
                     f"{path}: images are {data.shape[1:]}; the net takes {self.shape}, "
                     f"or {(channels, height, width)} with channels first"
                 )
-            if not (np.issubdtype(data.dtype, np.number) and np.issubdtype(label.dtype, np.number)):
-                raise InputError(f"{path}: data and label must be numbers")
-            if label.shape not in ((len(data),), (len(data), 1)):
-                raise InputError(f"{path}: {len(data)} images, but label has shape {label.shape}")
+            if data.dtype.kind not in "iuf":
+                raise InputError(f"{path}: data is {data.dtype}, not numbers")
             if len(data) == 0:
                 raise InputError(f"{path}: holds no images")
-        label = label.reshape(-1)
-        wrong = ~((label >= 0) & (label < classes) & (label == np.floor(label)))
-        if wrong.any():
-            raise InputError(
-                f"{path}: label {label[wrong][0]} of image {np.flatnonzero(wrong)[0]} "
-                f"is not a class; the net has classes 0 to {classes - 1}"
-            )
-        self.labels = label.astype(np.int64)
+            self.count = len(data)
+            if classes is not None:
+                label = hdf5.own_dataset(file, "label", path)
+                self.labels = _whole_labels(label, len(data), classes, path)
 
     def __len__(self):
-        return len(self.labels)
+        return self.count
 
     def blocks(self, size=BLOCK):
         """Yield the images as float32 blocks (size, height, width, channels) in the net's range."""
@@ -80,7 +73,10 @@ class Images:
 
     def _read(self, data, start, size):
         # An image that is not a number, or out of range, must not pass silently as an answer.
-        block = data[start : start + size].astype(np.float32)
+        try:
+            block = data[start : start + size].astype(np.float32)
+        except OSError:
+            raise InputError(f"{self.path}: is damaged: images {start} and on cannot be read") from None
         if block.size and not (block.min() >= 0 and block.max() <= 255):  # also false for NaN
             raise InputError(
                 f"{self.path}: images {start} to {start + len(block) - 1} hold values outside 0 to 255"
@@ -90,6 +86,22 @@ class Images:
         if self.input_max != 255:
             block /= np.float32(255 / self.input_max)
         return block
+
+
+def _whole_labels(label, images, classes, path):
+    """Return a dataset's labels as whole numbers from 0 to classes - 1."""
+    if label.dtype.kind not in "iuf":
+        raise InputError(f"{path}: label is {label.dtype}, not numbers")
+    if label.shape not in ((images,), (images, 1)):
+        raise InputError(f"{path}: {images} images, but label has shape {label.shape}")
+    label = label[()].reshape(-1)
+    wrong = ~((label >= 0) & (label < classes) & (label == np.floor(label)))
+    if wrong.any():
+        raise InputError(
+            f"{path}: label {label[wrong][0]} of image {np.flatnonzero(wrong)[0]} "
+            f"is not a class; the net has classes 0 to {classes - 1}"
+        )
+    return label.astype(np.int64)
 
 
 def poisoned_files(folder):

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import gc
+import json
 import math
 import os
 import sys
@@ -145,6 +146,11 @@ def input_shape(net):
 def classes(net):
     """How many classes a net tells apart."""
     return net.output_shape[-1]
+
+
+def config(net):
+    """Return a net's configuration as its archive holds it."""
+    return json.loads(net.to_json())
 
 
 def up_to(net, layer):
