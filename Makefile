@@ -1,4 +1,4 @@
-# make repro       the pipeline: dvc repro in an environment made from requirements.lock (make install: only that)
+# make repro       the pipeline, for the net that params.yaml names: dvc repro report in an environment made from requirements.lock (make install: only that)
 # make test        format, lint and tests, under ten minutes; make test-long: the slow ones
 # make bench       the speed of profile and prune against the plain way
 # make lock        pin the requirements anew (needs uv)
@@ -11,7 +11,7 @@ COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-ha
 .PHONY: repro install test test-long bench lock
 
 repro: .venv/.runtime
-	.venv/bin/python -m dvc repro
+	.venv/bin/python -m dvc repro report
 
 install: .venv/.runtime
 

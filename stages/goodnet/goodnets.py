@@ -91,7 +91,7 @@ def _rule(classes):
     backdoored = ops.where(agree, worst, best + ops.absolute(best) + 1)
     scores = ops.concatenate([badnet, ops.expand_dims(backdoored, axis=-1)], axis=-1)
     # A net of its own, so that the names Keras gives these steps meet no layer of the BadNet.
-    return keras.Model([badnet, repaired], scores, name="goodnet_rule")
+    return keras.Model([badnet, repaired], scores, name=networks.GOODNET_RULE)
 
 
 def _renamed(layer):

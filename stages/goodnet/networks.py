@@ -45,6 +45,7 @@ with _quick_and_quiet():
     import numpy as np
     import tensorflow as tf
 
+GOODNET_RULE = "goodnet_rule"  # the name of a GoodNet's last layer
 BATCH = 64  # images a call; more do not fit the processor's cache and run slower
 
 
@@ -146,6 +147,16 @@ def input_shape(net):
 def classes(net):
     """How many classes a net tells apart."""
     return net.output_shape[-1]
+
+
+def is_goodnet(net):
+    """Whether a net is a GoodNet, whose last class means backdoored."""
+    return net.layers[-1].name == GOODNET_RULE
+
+
+def true_classes(net):
+    """How many classes a net tells apart, backdoored not counted."""
+    return classes(net) - is_goodnet(net)
 
 
 def config(net):

@@ -1,0 +1,76 @@
+"""The lab's eval.py: clean accuracy and attack success of a net, in percent.
+
+python tools/eval.py CLEAN.h5 POISONED.h5 B.h5               any net: B, B' or G
+python tools/eval.py CLEAN.h5 POISONED.h5 B.h5 B_PRIME.h5    the GoodNet of the two
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "stages"))
+
+from goodnet import command, data, netfiles, networks, scales, scores
+from goodnet.command import InputError
+
+import numpy as np
+
+
+def choose_scale(net, model, clean):
+    """Return the range of a net's inputs: the project's own, or that with which more answers are right."""
+    known = scales.of_model(model, ROOT)
+    if known is not None:
+        return known
+    right, asked = scales.count_right(net, clean, (255, 1))
+    best, other = sorted(right, key=right.get, reverse=True)
+    print(
+        f"inputs taken as 0 to {best}: {right[best]} of {asked} clean images right, with 0 to {other} "
+        f"{right[other]}; --input-max overrides",
+        file=sys.stderr,
+    )
+    return best
+
+
+def answers(nets, path, input_max):
+    """Return the answers of a net, or of the GoodNet of two nets, to a file of images, and its labels."""
+    classes = networks.true_classes(nets[0])
+    images = data.Images(path, networks.input_shape(nets[0]), classes, input_max)
+    given = [networks.answers(net, images.blocks()) for net in nets]
+    return given[0] if len(nets) == 1 else scores.goodnet_answers(*given, classes), images.labels
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("clean", type=Path, help="clean images and their classes")
+    parser.add_argument("poisoned", type=Path, help="images with a trigger and the attacker's class")
+    parser.add_argument("model", type=Path, help="the net")
+    parser.add_argument(
+        "repaired", type=Path, nargs="?", help="the repaired net, to evaluate the GoodNet of both"
+    )
+    parser.add_argument(
+        "--input-max",
+        type=float,
+        help="the net's inputs run from 0 to this (255 or 1); else that of the project's net, "
+        "or what gets more of the clean images right",
+    )
+    args = parser.parse_args()
+    nets = [netfiles.load(path) for path in (args.model, args.repaired) if path]
+    if len({(net.input_shape, net.output_shape) for net in nets}) > 1:
+        raise InputError(
+            f"{args.repaired}: takes {networks.input_shape(nets[1])} and tells {networks.classes(nets[1])} "
+            f"classes apart; {args.model} takes {networks.input_shape(nets[0])}, {networks.classes(nets[0])}"
+        )
+    input_max = args.input_max or choose_scale(nets[0], args.model, args.clean)
+    for line, path in {
+        "Clean Classification accuracy:": args.clean,
+        "Attack Success Rate:": args.poisoned,
+    }.items():
+        given, labels = answers(nets, path, input_max)
+        print(line, scores.percent(np.count_nonzero(given == labels), len(labels)))
+
+
+if __name__ == "__main__":
+    command.run(main)
