@@ -17,7 +17,7 @@ def deepid_like(images):
     one = layers.Dense(9)(layers.Flatten()(pool))
     two = layers.Dense(9)(layers.Flatten()(layers.Conv2D(5, 2, activation="relu")(pool)))
     x = layers.Activation("relu")(layers.Add()([one, two]))
-    return layers.Dense(CLASSES, activation="softmax")(x)
+    return layers.Dense(CLASSES, activation="softmax", name="scores")(x)
 
 
 def normalised(images):
