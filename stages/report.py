@@ -31,8 +31,15 @@ def _percent(value):
     return "" if value is None else f"{value:.2f}"
 
 
-def text(net, order, layer, repairs, metrics_table):
-    """Return the report in Markdown."""
+ATTACKED = """All figures are percent of test images. Attack: poisoned images given the attacker's class.
+Detected: poisoned images answered "backdoored". False alarm: clean images answered "backdoored"."""
+UNATTACKED = """All figures are percent of test images. False alarm: clean images answered "backdoored".
+There were no poisoned images, so nothing here tells whether an attack would still succeed."""
+LESSON = "Where the blue lines fall before the others, pruning costs accuracy before it stops the attack.\n\n"
+
+
+def text(net, order, layer, repairs, attacked, metrics_table):
+    """Return the report in Markdown; `attacked` says whether there were poisoned images."""
     drops = ", ".join(f"{name}: {setting['drop']}" for name, setting in repairs.items())
     return f"""# Report: {net}
 
@@ -41,16 +48,13 @@ validation images. Each repaired net stops at the first channel with which valid
 by its drop (in points, {drops}). Its GoodNet answers the class on which it agrees with
 the BadNet, and else "backdoored".
 
-All figures are percent of test images. Attack: poisoned images given the attacker's class.
-Detected: poisoned images answered "backdoored". False alarm: clean images answered "backdoored".
+{ATTACKED if attacked else UNATTACKED}
 
 {metrics_table}
 
 ![Accuracy and attack success over pruned channels](pruning.png)
 
-Where the blue lines fall before the others, pruning costs accuracy before it stops the attack.
-
-![Mean activation of each channel](activations.png)
+{LESSON if attacked else ""}![Mean activation of each channel](activations.png)
 
 ![Repaired nets against their GoodNets](repairs.png)
 
@@ -137,6 +141,7 @@ def main():
         params["prune"]["order"],
         channels[0]["layer"],
         repairs,
+        bool(badnet["attack_success"]),
         table(badnet, repaired, goodnet),
     )
     outputs.write_text(args.report, report)

@@ -9,7 +9,6 @@ import zipfile
 
 import nets  # before Keras: it quiets TensorFlow
 from conftest import ROOT, run_stage
-from goodnet import archive
 from goodnet.command import InputError
 
 import h5py
@@ -216,46 +215,6 @@ def test_nets_that_cannot_be_pruned(folder, build, words):
 def test_a_layer_that_is_not_there(folder):
     configure(folder, layer="pool_9")
     refused(folder, "'pool_9'", "conv, pool")
-
-
-def test_a_net_that_would_run_code_is_refused_before_it_is_built(folder):
-    trace = folder / "it ran"
-    name = str(trace)
-    images = images_()
-    x = layers.Conv2D(4, 3, activation="relu")(images)
-    x = layers.MaxPooling2D(2, name="pool")(x)
-    x = layers.Lambda(lambda x: (__import__("pathlib").Path(name).touch(), x)[1], output_shape=x.shape[1:])(x)
-    keras.Model(images, classify(x)).save(folder / "net.keras")
-    trace.unlink(missing_ok=True)  # building it here may have run it
-    refused(folder, "net.keras", "Lambda")
-    assert not trace.exists()
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [
-        {
-            "module": "os",
-            "class_name": "system",
-            "config": {"command": "touch 'it ran'"},
-            "registered_name": None,
-        },
-        {"module": "builtins", "class_name": "function", "config": "eval", "registered_name": "function"},
-        {
-            "module": "keras.layers",
-            "class_name": "TFSMLayer",
-            "config": {"name": "x"},
-            "registered_name": None,
-        },
-        {"module": "mine", "class_name": "Dense", "config": {"name": "x"}, "registered_name": "mine>Dense"},
-    ],
-)
-def test_a_configuration_that_names_other_code_is_refused(folder, layer):
-    config, weights = archive.read(folder / "net.keras")
-    config["config"]["layers"].append(layer)
-    archive.write(folder / "net.keras", config, weights)
-    refused(folder, "net.keras", layer["class_name"])
-    assert not (folder / "it ran").exists()
 
 
 def test_a_command_ends_with_one_line_and_no_traceback(folder):

@@ -55,7 +55,7 @@ def pruning(curve, attack_curve, marks):
         xlim=(0, steps[-1]),
         ylim=(0, 101),
     )
-    axes.set_title("Accuracy and attack success as channels are pruned")
+    axes.set_title(f"Accuracy{' and attack success' if triggers else ''} as channels are pruned")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="lower left")
     return figure
@@ -133,7 +133,7 @@ def repairs(badnet, repaired, goodnet):
         {repair: metrics}.
     """
     triggers = list(badnet["attack_success"])
-    figure = Figure(figsize=(4.2 * (len(triggers) + 1), 6.4))
+    figure = Figure(figsize=(max(6, 4.2 * (len(triggers) + 1)), 6.4))
     panels = figure.subplots(2, len(triggers) + 1, sharey=True, squeeze=False)
     places, names = np.arange(len(repaired)), list(repaired)
 
