@@ -46,7 +46,8 @@ def main():
     net = networks.load(args.badnet)
     with h5py.File(args.activations) as file:
         files = {
-            name: (data.row_blocks(group["activation"]), group["label"][()]) for name, group in file.items()
+            name: (data.row_blocks(file[name]["activation"]), file[name]["label"][()])
+            for name in scores.clean_first(file)
         }
         outputs.write_csv(args.attack_curve, attack_curve(net, rows[0]["layer"], order, files))
 

@@ -29,7 +29,7 @@ def main():
     layer = architecture.find_pruned_layer(config, args.badnet, wanted).name
     net = networks.load(args.badnet)
     files = evaluation.images(net, args.test, args.poisoned, command.read_input_max(args.params))
-    with outputs.replacing(args.activations) as partial, h5py.File(partial, "w", track_order=True) as file:
+    with outputs.replacing(args.activations) as partial, h5py.File(partial, "w") as file:
         file.attrs["layer"] = layer
         predictions = {
             name: (ask(net, layer, images, file.create_group(name)), images.labels)

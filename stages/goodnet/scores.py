@@ -56,9 +56,14 @@ def _share(answers, wanted):
     return percent(np.count_nonzero(answers == wanted), len(answers))
 
 
+def clean_first(names):
+    """Return "clean" and the triggers' names in the order of all tables and pictures."""
+    return sorted(names, key=lambda name: (name != "clean", name))
+
+
 def write_predictions(path, predictions, classes):
     """Write {"clean" or trigger: (answers, labels)} of a net with so many classes."""
-    with replacing(path) as partial, h5py.File(partial, "w", track_order=True) as file:
+    with replacing(path) as partial, h5py.File(partial, "w") as file:
         file.attrs["classes"] = classes
         for name, (answers, labels) in predictions.items():
             file[f"{name}/answer"] = answers
@@ -68,5 +73,7 @@ def write_predictions(path, predictions, classes):
 def read_predictions(path):
     """Return predictions as `write_predictions` took them, and the number of classes."""
     with h5py.File(path) as file:
-        predictions = {name: (file[f"{name}/answer"][()], file[f"{name}/label"][()]) for name in file}
+        predictions = {
+            name: (file[f"{name}/answer"][()], file[f"{name}/label"][()]) for name in clean_first(file)
+        }
         return predictions, int(file.attrs["classes"])
