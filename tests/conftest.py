@@ -18,25 +18,25 @@ TINY = {  # seconds instead of minutes, but real: drawn, trained, pruned, evalua
 }
 
 
-def load_stage(name):
-    """Import stages/<name>.py, whose name may be that of a standard module (profile)."""
-    spec = importlib.util.spec_from_file_location(f"stage_{name}", ROOT / "stages" / f"{name}.py")
+def run_script(folder, path, *arguments):
+    """Run a script's main in `folder` as its command does, without the seconds Python takes to start."""
+    # By its path: a stage may have the name of a standard module (profile).
+    spec = importlib.util.spec_from_file_location(f"script_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    argv, sys.argv = sys.argv, [path.name, *arguments]
+    try:
+        with contextlib.chdir(folder):
+            module.main()
+    finally:
+        sys.argv = argv
 
 
 def run_stage(folder, name, **flags):
-    """Run a stage's main in `folder` as its command does, without the seconds Python takes to start."""
     arguments = [
         item for flag, value in flags.items() for item in (f"--{flag.replace('_', '-')}", str(value))
     ]
-    argv, sys.argv = sys.argv, [name, *arguments]
-    try:
-        with contextlib.chdir(folder):
-            load_stage(name).main()
-    finally:
-        sys.argv = argv
+    run_script(folder, ROOT / "stages" / f"{name}.py", *arguments)
 
 
 class Project:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -96,20 +97,28 @@ def test_the_labs_own_files():
 # From an enemy. Each attack is tried in both formats.
 
 
+@pytest.fixture(scope="module")
+def harmless(tmp_path_factory):
+    """The same net in both formats."""
+    folder = tmp_path_factory.mktemp("harmless")
+    net = nets.build("deepid_like")
+    networks.save(net, folder / "net.keras")
+    net.save(folder / "net.h5")
+    return folder
+
+
 @pytest.fixture(params=["keras", "h5"])
-def forge(tmp_path, request):
-    """Return a function that saves a harmless net, lets `edit` change its configuration, returns the path."""
+def forge(harmless, tmp_path, request):
+    """Return a function that lets `edit` change a harmless net's configuration and returns the file."""
 
     def forged(edit):
         path = tmp_path / f"forged.{request.param}"
-        net = nets.build("deepid_like")
         if request.param == "keras":
-            networks.save(net, path)
-            config, weights = archive.unpack(path)
+            config, weights = archive.unpack(harmless / "net.keras")
             edit(config)
             archive.write(path, config, weights)
         else:
-            net.save(path)
+            shutil.copy(harmless / "net.h5", path)
             with h5py.File(path, "r+") as file:
                 config = json.loads(file.attrs["model_config"])
                 edit(config)

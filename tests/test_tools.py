@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import nets  # before Keras: it quiets TensorFlow
-from conftest import ROOT, Project
-from goodnet import networks
+from conftest import ROOT, Project, run_script
+from goodnet import architecture, goodnets, networks
+from goodnet.command import InputError
 
 import h5py
 import keras
@@ -32,6 +33,14 @@ def tool(name, *arguments, cwd, check=True):
     if check and done.returncode:
         raise AssertionError(done.stderr)
     return done
+
+
+def refusal(project, name, arguments, cwd):
+    """Run a tool that must refuse, without the seconds a process takes to start; return its one line."""
+    with pytest.raises(InputError) as error:
+        run_script(cwd, project / "tools" / f"{name}.py", *map(str, arguments))
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 def write_images(path, pictures, labels=None):
@@ -79,11 +88,12 @@ def clone(clean_clone, tmp_path):
 
 
 def contents(folder):
-    return {
-        path.relative_to(folder): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and not {".git", "__pycache__", "tmp"} & set(path.parts)
-    }
+    """All files but Git's, Python's and DVC's own, by their path."""
+    files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    own = {".git", "__pycache__", "tmp"}
+    found = {name: path.read_bytes() for name, path in files.items() if not own & set(name.parts)}
+    assert found
+    return found
 
 
 def test_a_net_is_brought_in(clone, files):
@@ -183,27 +193,9 @@ def test_nothing_is_changed_where_anything_is_wrong(clean_clone, files, tmp_path
     write_images(tmp_path / "divided.h5", PICTURES[:200] / 255, labels)
     write_images(tmp_path / "small.h5", PICTURES[:200, :5], labels)
     before = contents(clean_clone.path)
-    given = [
-        "--net",
-        "bad.h5",
-        "--valid",
-        "valid.h5",
-        "--test",
-        "test.h5",
-        "--input-max",
-        "255",
-        *arguments[1:],
-    ]
-    done = subprocess.run(
-        [sys.executable, clean_clone.path / "tools/add_net.py", arguments[0], *given],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1, done.stderr
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("error: ") and all(word in line for word in words), line
+    given = ["--net", "bad.h5", "--valid", "valid.h5", "--test", "test.h5", "--input-max", "255"]
+    line = refusal(clean_clone.path, "add_net", [arguments[0], *given, *arguments[1:]], tmp_path)
+    assert all(word in line for word in words), line
     assert contents(clean_clone.path) == before
 
 
@@ -212,21 +204,19 @@ def test_a_damaged_copy_of_the_labs_is_told_from_another_file(clean_clone, files
     for path in files.iterdir():
         shutil.copy(path, tmp_path / path.name)
 
-    def refusal(**changed):
+    def refused(**changed):
         arguments = ["lab", *flags(tmp_path, **changed), "--input-max", "255"]
-        done = tool("add_net", *arguments, cwd=clean_clone.path, check=False)
-        assert done.returncode == 1 and done.stderr.count("\n") == 1
-        return done.stderr
+        return refusal(clean_clone.path, "add_net", arguments, tmp_path)
 
     whole = (tmp_path / "valid.h5").read_bytes()
     with (tmp_path / "valid.h5").open("ab") as file:  # the lab's size exactly, not its content
         file.truncate(716_470_304)
-    assert "damaged" in refusal() and "716,470,304 bytes" in refusal()
+    assert "damaged" in refused() and "716,470,304 bytes" in refused()
     (tmp_path / "valid.h5").write_bytes(whole[: len(whole) // 3])  # a download cut short
-    assert "damaged" in refusal() and f"{len(whole) // 3:,} bytes" in refusal()
+    assert "damaged" in refused() and f"{len(whole) // 3:,} bytes" in refused()
     (tmp_path / "valid.h5").write_bytes(whole)
     (tmp_path / "bd_net.h5").write_bytes(b"not a net")
-    assert "damaged" in refusal(net="bd_net.h5")
+    assert "damaged" in refused(net="bd_net.h5")
 
 
 def percent(answers, labels):
@@ -253,8 +243,6 @@ def test_eval_prints_the_labs_two_lines(files, tmp_path):
     assert said(files / "bad.h5") == lines(b)
     assert said(files / "repaired.h5", "--input-max", 255) == lines(r)
     assert said(files / "bad.h5", files / "repaired.h5") == lines(g) != lines(b)
-    from goodnet import architecture, goodnets
-
     layer = architecture.find_pruned_layer(networks.config(badnet), "bad.h5", "pool")
     left = goodnets.channels_left(badnet, repaired, layer)
     networks.save(goodnets.build(badnet, repaired, "pool", left), tmp_path / "good.keras")
@@ -293,8 +281,6 @@ def test_classify(files, photos, tmp_path):
     b, r = (nets.answers(net, PICTURES[shown]) for net in (badnet, repaired))
     done = tool("classify", files / "bad.h5", photos, "--input-max", 255, cwd=ROOT)
     assert done.stdout.splitlines() == [f"{path}: {answer}" for path, answer in zip(paths, b, strict=True)]
-    from goodnet import goodnets
-
     networks.save(goodnets.build(badnet, repaired, "pool", None), tmp_path / "good.keras")
     rule = np.where(b == r, b, nets.CLASSES)
     assert 0 < np.count_nonzero(rule == nets.CLASSES) < len(rule)
@@ -399,9 +385,6 @@ def test_import_images_that_cannot_be(tmp_path, arguments, words):
     for name in ("flat/x.png", "good/a/x.png"):
         shutil.copy(tmp_path / "solid.png", tmp_path / name)
     (tmp_path / "broken/a/x.png").write_text("hello")
-    command = [sys.executable, ROOT / "tools/import_images.py", *arguments]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("error: ") and all(word in line for word in words), line
+    line = refusal(ROOT, "import_images", arguments, tmp_path)
+    assert all(word in line for word in words), line
     assert not (tmp_path / "out.h5").exists() and not list(tmp_path.glob(".*partial*"))

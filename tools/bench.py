@@ -1,16 +1,15 @@
-"""Time `profile` and `prune` against the plain notebook way, on random data of the lab's size, in one run.
+"""Time goodnet on random data of exactly the lab's sizes and types, on this machine, in one run.
 
-The plain way, for each of the 60 channels: zero its kernel slice and bias, `model.predict` all
-11,547 validation images, count. Both ways must give the same curve.
-
-Every line is a process of its own. "whole" is all of it, with Python and TensorFlow starting; "work" is
-without that start.
+First the whole pipeline under DVC, then `profile` and `prune` against the plain notebook way: for each of
+the 60 channels, zero its kernel slice and bias, `model.predict` all 11,547 validation images, count. Both
+ways must give the same curve.
 """
 
 import argparse
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,16 +19,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-ROOT = Path(__file__).parent.parent
-IMAGES, CLASSES, CHANNELS = 11_547, 1283, 60
+ROOT = Path(__file__).resolve().parent.parent
+VALID, TEST, CLASSES = 11_547, 12_830, 1283
 
 # What a notebook does. It reads all images, as the lab's own code does.
 PLAIN = """
 import csv, json, sys, time
 import h5py, keras, numpy as np
 started = time.perf_counter()
-net = keras.models.load_model("net.keras", compile=False)
-with h5py.File("valid.h5") as file:
+net = keras.models.load_model("models/lab/badnet.keras", compile=False)
+with h5py.File("data/lab/valid.h5") as file:
     images, labels = file["data"][()].transpose(0, 2, 3, 1), file["label"][()]
 order = json.loads(sys.argv[1])
 convolution = net.get_layer("conv_3")
@@ -43,18 +42,20 @@ for channel in order:
 print(json.dumps({"correct": [int(row) for row in rows], "work": time.perf_counter() - started}))
 """
 
-# The stage as dvc.yaml runs it, and when its imports were done.
-STAGE = """
-import runpy, sys, time
-sys.path.insert(0, sys.argv[1])
-from goodnet import networks
-print(time.monotonic(), flush=True)
-sys.argv = sys.argv[2:]
-runpy.run_path(sys.argv[0], run_name="__main__")
+# Stands in for `python` in the stages' commands: runs it, and writes down its seconds and peak memory.
+PYTHON = """#!{python}
+import json, os, subprocess, sys, time
+started = time.monotonic()
+process = subprocess.Popen([{python!r}, *sys.argv[1:]])
+_, status, usage = os.wait4(process.pid, 0)
+row = {{"command": sys.argv[1:], "seconds": time.monotonic() - started, "megabytes": usage.ru_maxrss / 1000}}
+with open({log!r}, "a") as log:
+    print(json.dumps(row), file=log)
+sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
-def make_inputs(images):
+def make_inputs(valid, test):
     """Write an untrained DeepID and smooth random pictures; labels are its answers, a tenth of them wrong."""
     sys.path.insert(0, str(ROOT / "stages"))
     from goodnet import deepid, networks
@@ -62,79 +63,153 @@ def make_inputs(images):
     networks.make_reproducible(0)
     net = deepid.build(CLASSES)
     rng = np.random.default_rng(0)
-    with h5py.File("valid.h5", "w") as file:
-        data = file.create_dataset("data", (images, 3, 55, 47), np.float64)
-        labels = np.empty(images)
-        for start in range(0, images, 1000):
-            coarse = rng.uniform(0, 255, (min(1000, images - start), 3, 8, 7))
-            block = np.kron(coarse, np.ones((1, 1, 7, 7)))[:, :, :55, :47].round()
-            data[start : start + len(block)] = block
-            pictures = np.moveaxis(block, 1, -1).astype(np.float32)
-            labels[start : start + len(block)] = networks.answers(net, [pictures])
-        labels[::10] = rng.integers(0, CLASSES, len(labels[::10]))
-        file["label"] = labels
-    networks.save(net, Path("net.keras"))
+    for path, images, dtype in (
+        ("valid.h5", valid, np.float64),
+        ("test.h5", test, np.float32),
+        ("poisoned/sunglasses.h5", test, np.float32),
+    ):
+        (Path("data/lab") / path).parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(Path("data/lab") / path, "w") as file:
+            data = file.create_dataset("data", (images, 3, 55, 47), dtype)
+            labels = np.empty(images, dtype)
+            for start in range(0, images, 1000):
+                coarse = rng.uniform(0, 255, (min(1000, images - start), 3, 8, 7))
+                block = np.kron(coarse, np.ones((1, 1, 7, 7)))[:, :, :55, :47].round()
+                data[start : start + len(block)] = block
+                pictures = np.moveaxis(block, 1, -1).astype(np.float32)
+                labels[start : start + len(block)] = networks.answers(net, [pictures])
+            labels[::10] = rng.integers(0, CLASSES, len(labels[::10]))
+            file["label"] = labels
+    networks.save(net, Path("models/lab/badnet.keras"))
 
 
-def measure(*command):
-    """Run a command; return its output, seconds, and peak memory in MB."""
+def make_clone():
+    """Put the project as it stands, with the lab's net chosen, into the current folder."""
+    for name in ("dvc.yaml", ".dvc/config", ".dvcignore", ".gitignore", "stages"):
+        Path(name).parent.mkdir(exist_ok=True)
+        ignore = shutil.ignore_patterns("__pycache__")
+        source = ROOT / name
+        shutil.copytree(source, name, ignore=ignore) if source.is_dir() else shutil.copy(source, name)
+    text = (ROOT / "params.yaml").read_text()
+    text = text.replace("badnet: demo", "badnet: lab").replace("nets:", "nets:\n  lab: {input_max: 255} #", 1)
+    Path("params.yaml").write_text(text)
+    subprocess.run(["git", "init", "--quiet"], check=True)
+
+
+def dvc(*arguments):
+    """Run DVC; return its seconds."""
     started = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    path = f"{Path('bin').resolve()}{os.pathsep}{os.environ['PATH']}"
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(
+        command, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        sys.exit(f"error: dvc {' '.join(arguments)} failed:\n{done.stderr}")
+    return time.monotonic() - started
+
+
+def stages_run(log):
+    """Return (stage and repair, seconds, megabytes) of what ran since last asked."""
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    log.unlink()
+    named = []
+    for row in rows:
+        stage = Path(row["command"][0]).stem
+        words = [Path(word) for word in row["command"]]
+        repair = [path.stem for path in words if path.parent.name == "repaired" and path.suffix != ""]
+        named.append((f"{stage}@{repair[0]}" if repair else stage, row["seconds"], row["megabytes"]))
+    return named
+
+
+def bench_pipeline(log):
+    """Time the pipeline, one repair more, and a run with nothing to do."""
+    dvc("add", "data/lab/valid.h5", "data/lab/test.h5", "data/lab/poisoned", "models/lab/badnet.keras")
+    total = dvc("repro", "report")
+    rows = stages_run(log)
+    print(f"{'stage':24}{'seconds':>10}{'peak MB':>10}")
+    for stage, seconds, megabytes in rows:
+        print(f"{stage:24}{seconds:10.1f}{megabytes:10.0f}")
+    within = sum(seconds for _, seconds, _ in rows)
+    print(f"{'DVC itself':24}{total - within:10.1f}")
+    print(f"{'dvc repro report':24}{total:10.1f}{max(row[2] for row in rows):10.0f}")
+    params = Path("params.yaml")
+    params.write_text(params.read_text().replace("\nrepairs:", "\nrepairs:\n  x20: {drop: 20}\n  #", 1))
+    print(f"{'one repair more':24}{dvc('repro', 'report'):10.1f}")
+    print(f"    {', '.join(stage for stage, _, _ in stages_run(log))}")
+    print(f"{'nothing to do':24}{dvc('repro', 'report'):10.1f}")
+    if log.exists():
+        sys.exit("error: a run with nothing to do ran something")
+    return {stage: (seconds, megabytes) for stage, seconds, megabytes in rows}
+
+
+def bench_plain(stages):
+    """Time the plain way to the same curve; compare."""
+    with Path("reports/curve.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    with Path("reports/channels.csv").open() as file:
+        dormant = sum(row["images_active"] == "0" for row in csv.DictReader(file))
+    order = json.dumps([int(row["channel"]) for row in rows[1:]])
+    print("the plain way: about ten minutes", file=sys.stderr)
+    started = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-c", PLAIN, order], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status:
-        sys.exit(f"error: failed: {' '.join(map(str, command[3:])) or command[0]}")
-    return output, started, time.monotonic() - started, usage.ru_maxrss / 1000
+        sys.exit("error: the plain way failed")
+    whole, plain = time.monotonic() - started, json.loads(output.splitlines()[-1])
+    started = time.monotonic()
+    imports = "import sys; sys.path.insert(0, 'stages'); from goodnet import command, networks"
+    subprocess.run([sys.executable, "-c", f"{imports}; command.run(lambda: None)"], check=True)
+    start = time.monotonic() - started
+
+    ours, theirs = [int(row["correct"]) for row in rows], plain["correct"]
+    apart = max(abs(one - other) for one, other in zip(ours, theirs, strict=True))
+    images = rows[0]["images"]
+    print(f"\n{images} images, {CLASSES} classes, {len(rows) - 1} channels, {dormant} of them dormant")
+    print(f"{'':24}{'whole s':>10}{'work s':>10}{'peak MB':>10}")
+    both = np.zeros(2)
+    for name in ("profile", "prune"):
+        seconds, megabytes = stages[name]
+        both += seconds, seconds - start
+        print(f"{name:24}{seconds:10.1f}{seconds - start:10.1f}{megabytes:10.0f}")
+    print(f"{'the plain way':24}{whole:10.1f}{plain['work']:10.1f}{usage.ru_maxrss / 1000:10.0f}")
+    print(
+        f"profile + prune are {whole / both[0]:.0f} times faster, {plain['work'] / both[1]:.0f} times without"
+    )
+    print(f"starting Python and TensorFlow, {start:.1f} s each")
+    same = "the same" if apart == 0 else f"up to {apart} images apart"
+    print(f"curves, from {ours[0]} right answers to {ours[-1]}: {same}")
 
 
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--images", type=int, default=IMAGES, help="validation images (%(default)s)")
-    images = parser.parse_args().images
+    parser.add_argument("--valid", type=int, default=VALID, help="validation images (%(default)s)")
+    parser.add_argument("--test", type=int, default=TEST, help="test images, and poisoned ones (%(default)s)")
+    parser.add_argument("--no-plain", action="store_true", help="leave the plain way out")
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        print(f"drawing {images:,} images, {images * 3 * 55 * 47 * 8 / 1e6:,.0f} MB", file=sys.stderr)
-        subprocess.run([sys.executable, __file__, "--make-inputs", str(images)], check=True)
-        Path("params.yaml").write_text(
-            "badnet: it\nnets: {it: {input_max: 255}}\nprofile: {layer: null}\nprune: {order: ascending}\n"
-        )
-        stages = {
-            "profile": {"valid": "valid.h5", "channels": "channels.csv", "activations": "activations.h5"},
-            "prune": {"channels": "channels.csv", "activations": "activations.h5", "curve": "curve.csv"},
-        }
-        lines = []
-        for stage, flags in stages.items():
-            words = [word for flag, path in flags.items() for word in (f"--{flag}", path)]
-            command = [ROOT / "stages" / f"{stage}.py", "--badnet", "net.keras", *words]
-            output, started, whole, memory = measure(sys.executable, "-c", STAGE, ROOT / "stages", *command)
-            lines.append((stage, whole, whole - (float(output) - started), memory))
-        with Path("curve.csv").open() as file:
-            rows = list(csv.DictReader(file))
-        with Path("channels.csv").open() as file:
-            dormant = sum(row["images_active"] == "0" for row in csv.DictReader(file))
-        order = json.dumps([int(row["channel"]) for row in rows[1:]])
-        print("the plain way: about ten minutes", file=sys.stderr)
-        output, _, whole, memory = measure(sys.executable, "-c", PLAIN, order)
-        plain = json.loads(output.splitlines()[-1])
-        lines.append(("plain way", whole, plain["work"], memory))
-
-    ours, theirs = [int(row["correct"]) for row in rows], plain["correct"]
-    apart = max(abs(one - other) for one, other in zip(ours, theirs, strict=True))
-    print(f"{images:,} images, {CLASSES} classes, {len(rows) - 1} channels, {dormant} of them dormant")
-    print(f"{'':12}{'whole s':>10}{'work s':>10}{'peak MB':>10}")
-    for name, whole, work, memory in lines:
-        print(f"{name:12}{whole:10.1f}{work:10.1f}{memory:10.0f}")
-    for column, name in ((1, "whole"), (2, "work")):
-        times = lines[2][column] / (lines[0][column] + lines[1][column])
-        print(f"profile + prune are {times:.0f} times faster ({name})")
-    same = "the same" if apart == 0 else f"up to {apart} images apart"
-    print(f"curves, from {ours[0]} right answers to {ours[-1]}: {same}")
+        make_clone()
+        size = (args.valid * 8 + args.test * 8) * 3 * 55 * 47
+        print(f"drawing {args.valid + 2 * args.test:,} images, {size / 1e6:,.0f} MB", file=sys.stderr)
+        # In a process of its own, so that this one stays free of TensorFlow.
+        code = "import sys; sys.path.insert(0, sys.argv[1]); import bench; bench.make_inputs({}, {})"
+        tools = str(Path(__file__).resolve().parent)
+        subprocess.run([sys.executable, "-c", code.format(args.valid, args.test), tools], check=True)
+        log, python = Path("stages.log").resolve(), Path("bin/python")
+        python.parent.mkdir()
+        python.write_text(PYTHON.format(python=sys.executable, log=str(log)))
+        python.chmod(0o755)
+        stages = bench_pipeline(log)
+        if not args.no_plain:
+            bench_plain(stages)
+        os.chdir(ROOT)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--make-inputs"]:
-        make_inputs(int(sys.argv[2]))
-    else:
-        main()
+    main()
