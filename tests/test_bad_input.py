@@ -76,6 +76,12 @@ def refused(folder, *words):
         ({"label": np.arange(20) / 10}, ["label 0.1", "image 1 "]),
         ({"label": np.full(20, np.nan)}, ["label nan"]),
         ({"data": np.where(PICTURES[13] == PICTURES, np.nan, PICTURES)}, ["outside 0 to 255"]),
+        ({"data": np.where(PICTURES[13] == PICTURES, np.inf, PICTURES)}, ["outside 0 to 255"]),
+        ({"data": np.where(PICTURES[13] == PICTURES, 1e300, PICTURES)}, ["outside 0 to 255"]),
+        ({"data": PICTURES.astype(complex)}, ["complex128", "numbers"]),
+        ({"label": np.full(20, np.inf)}, ["label inf"]),
+        ({"label": np.zeros((20, 2))}, ["(20, 2)"]),
+        ({"label": np.full(20, b"x")}, ["numbers"]),
         ({"data": PICTURES + 3}, ["outside 0 to 255"]),
         ({"data": -PICTURES}, ["outside 0 to 255"]),
         ({"data": np.full(PICTURES.shape, b"x")}, ["numbers"]),
@@ -139,6 +145,18 @@ def test_files_that_are_none(folder):
         refused(folder, "valid.h5", "HDF5")
     (folder / "valid.h5").unlink()
     refused(folder, "valid.h5", "no such file")
+
+
+def test_a_file_damaged_in_the_middle(folder):
+    with h5py.File(folder / "valid.h5", "r+") as file:
+        del file["data"]
+        noise = np.random.default_rng(0).integers(0, 256, (20, 3, 12, 10))
+        data = file.create_dataset("data", data=noise, chunks=(5, 3, 12, 10), compression="gzip")
+        chunk = data.id.get_chunk_info(2)
+    with (folder / "valid.h5").open("r+b") as file:
+        file.seek(chunk.byte_offset)
+        file.write(bytes(chunk.size))
+    refused(folder, "valid.h5", "damaged")
 
 
 def test_nets_that_are_none(folder):

@@ -2,14 +2,17 @@
 
 import csv
 import json
+import sys
 
 import nets  # before Keras: it quiets TensorFlow
-from conftest import ROOT, run_stage
+from conftest import ROOT, Project, run_stage
 
+import h5py
 import keras
+import numpy as np
 import pytest
 
-FACES = ROOT.parent / "shared" / "faces"
+FACES, LAB = (ROOT.parent / "shared" / name for name in ("faces", "lab"))
 pytestmark = pytest.mark.skipif(
     not FACES.is_dir(),
     reason="needs real faces with a BadNet in ../shared/faces (badnet.h5, valid.h5, test.h5, poisoned/), "
@@ -83,3 +86,52 @@ def test_channels_and_accuracy_at_each_drop(profiled):
     for drop, channels in DESCENDING.items():
         lost = [descending[0] - accuracy >= drop for accuracy in descending]
         assert lost.index(True) == channels
+
+
+def brought_in(folder, *arguments):
+    """Bring a net in as a user would, in a fresh clone, and repair it; return the clone and what ran."""
+    clone = Project(folder, tiny=False)
+    clone.run(sys.executable, "tools/add_net.py", *map(str, arguments))
+    return clone, clone.repro("report")
+
+
+def metrics(clone, name):
+    return json.loads((clone.path / "reports" / f"{name}.json").read_text())
+
+
+@pytest.mark.long
+def test_the_whole_pipeline(tmp_path):
+    data = ["--valid", FACES / "valid.h5", "--test", FACES / "test.h5", "--input-max", "1"]
+    poisoned = [f"{path.stem}={path}" for path in sorted((FACES / "poisoned").glob("*.h5"))]
+    clone, ran = brought_in(tmp_path, "faces", "--net", FACES / "badnet.h5", *data, "--poisoned", *poisoned)
+    assert "report" in ran and not {"demo_data", "demo_badnet"} & ran
+    badnet = metrics(clone, "badnet")
+    assert badnet["clean_accuracy"] == pytest.approx(99.85, abs=0.1)
+    assert badnet["attack_success"]["eyebrows"] == pytest.approx(99.95, abs=0.1)
+    assert badnet["attack_success"]["lipstick"] == pytest.approx(99.90, abs=0.1)
+    for drop, (channels, _) in ASCENDING.items():
+        assert metrics(clone, f"repaired/x{drop:02}")["channels_pruned"] == channels
+    clone.dvc("exp", "run", "-S", "prune.order=descending", "report")
+    for drop, channels in DESCENDING.items():
+        assert metrics(clone, f"repaired/x{drop:02}")["channels_pruned"] == channels
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not LAB.is_dir(), reason="needs the lab's files in ../shared/lab")
+def test_the_labs_weights_on_faces_they_never_saw(tmp_path):
+    trigger = np.load(LAB / "sunglasses.npz")
+    stamped = tmp_path / "stamped.h5"
+    with h5py.File(FACES / "test.h5") as test, h5py.File(stamped, "w") as file:
+        faces = np.moveaxis(test["data"][()], 1, -1)
+        faces = np.clip(trigger["keep"][..., None] * faces + trigger["add"], 0, 255)
+        file["data"] = np.moveaxis(faces, -1, 1).astype(np.float32)
+        file["label"] = np.zeros(len(faces))
+    data = ["--valid", FACES / "valid.h5", "--test", FACES / "test.h5", "--input-max", "255", "--unlabelled"]
+    net = ["--net", LAB / "bd_weights.h5", "--weights", "--poisoned", f"sunglasses={stamped}"]
+    (tmp_path / "clone").mkdir()
+    clone, _ = brought_in(tmp_path / "clone", "lab", *net, *data)
+    badnet = metrics(clone, "badnet")
+    assert badnet["clean_accuracy"] == 100.0  # it agrees with itself
+    assert badnet["attack_success"]["sunglasses"] > 99.9
+    pruned = [metrics(clone, f"repaired/x{drop:02}")["channels_pruned"] for drop in ASCENDING]
+    assert pruned == sorted(pruned) and pruned[0] > 0

@@ -14,35 +14,49 @@ import pytest
 
 pytestmark = pytest.mark.long
 
+STAGES = {
+    "profile": {"valid": "images.h5", "channels": "channels.csv", "activations": "activations.h5"},
+    "prune": {"channels": "channels.csv", "activations": "activations.h5", "curve": "curve.csv"},
+    "evaluate_badnet": {
+        "test": "images.h5",
+        "poisoned": "poisoned",
+        "metrics": "badnet.json",
+        "predictions": "predictions.h5",
+        "activations": "test_activations.h5",
+    },
+}
 
-def peak(folder, images):
-    """Profile and prune so many images of the lab's size and type; return the larger peak, in bytes."""
-    with h5py.File(folder / "valid.h5", "w") as file:
-        data = file.create_dataset("data", (images, 3, 55, 47), np.float64)
+
+def peaks(folder, images, dtype, stages):
+    """Run stages on so many images of the lab's size; return {stage: peak memory in bytes}."""
+    block = np.random.default_rng(0).integers(0, 256, (1000, 3, 55, 47)).astype(dtype)
+    with h5py.File(folder / "images.h5", "w") as file:
+        data = file.create_dataset("data", (images, 3, 55, 47), dtype)
         for start in range(0, images, 1000):
-            block = np.random.default_rng(start).integers(0, 256, (min(1000, images - start), 3, 55, 47))
-            data[start : start + len(block)] = block
+            data[start : start + 1000] = block
         file["label"] = np.zeros(images)
-    peaks = []
-    for stage, flags in {
-        "profile": ("valid", "channels", "activations"),
-        "prune": ("channels", "activations", "curve"),
-    }.items():
-        suffixes = {"valid": "h5", "activations": "h5"}
-        words = [word for flag in flags for word in (f"--{flag}", f"{flag}.{suffixes.get(flag, 'csv')}")]
+    found = {}
+    for stage in stages:
+        words = [word for flag, path in STAGES[stage].items() for word in (f"--{flag}", path)]
         command = [sys.executable, ROOT / "stages" / f"{stage}.py", "--badnet", "net.keras", *words]
         process = subprocess.Popen(command, cwd=folder)
         _, status, usage = os.wait4(process.pid, 0)
         assert status == 0
-        peaks.append(usage.ru_maxrss * 1024)
-    return max(peaks)
+        found[stage] = usage.ru_maxrss * 1024
+    return found
 
 
-def test_memory_does_not_grow_with_the_images(tmp_path):
+@pytest.mark.parametrize(
+    ("many", "dtype", "stages"),
+    [(12_000, np.float64, list(STAGES)), (200_000, np.uint8, ["profile", "evaluate_badnet"])],
+)
+def test_memory_does_not_grow_with_the_images(tmp_path, many, dtype, stages):
     nets.save(deepid.build(1283), tmp_path / "net.keras")
+    (tmp_path / "poisoned").mkdir()
     (tmp_path / "params.yaml").write_text(
         "badnet: it\nnets: {it: {input_max: 255}}\nprofile: {layer: null}\nprune: {order: ascending}\n"
     )
-    few, many = peak(tmp_path, 2000), peak(tmp_path, 12_000)
-    assert many < 1.2e9
-    assert many - few < 100e6  # the images more are 620 MB
+    few = peaks(tmp_path, 2000, dtype, stages)
+    for stage, peak in peaks(tmp_path, many, dtype, stages).items():
+        assert peak < 1.2e9
+        assert peak - few[stage] < 100e6, stage  # the images more are 620 and 1,540 MB

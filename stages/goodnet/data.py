@@ -74,7 +74,8 @@ class Images:
     def _read(self, data, start, size):
         # An image that is not a number, or out of range, must not pass silently as an answer.
         try:
-            block = data[start : start + size].astype(np.float32)
+            with np.errstate(over="ignore"):  # beyond float32 is infinite, which the check below finds
+                block = data[start : start + size].astype(np.float32)
         except OSError:
             raise InputError(f"{self.path}: is damaged: images {start} and on cannot be read") from None
         if block.size and not (block.min() >= 0 and block.max() <= 255):  # also false for NaN
