@@ -66,6 +66,12 @@ class Project:
             self.write_params(params)
         self.commit("the project")
 
+    def copied(self, path):
+        copy = object.__new__(Project)
+        copy.path = path
+        shutil.copytree(self.path, path, symlinks=True)
+        return copy
+
     def run(self, *command, check=True):
         environment = os.environ | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -113,7 +119,4 @@ def reproduced(tmp_path_factory):
 @pytest.fixture
 def project(reproduced, tmp_path):
     """A copy of the reproduced project, with its cache, to edit."""
-    copy = object.__new__(Project)
-    copy.path = tmp_path / "edited clone"
-    shutil.copytree(reproduced.path, copy.path, symlinks=True)
-    return copy
+    return reproduced.copied(tmp_path / "edited clone")

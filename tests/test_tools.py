@@ -74,17 +74,12 @@ def flags(files, **changed):
 
 @pytest.fixture(scope="module")
 def clean_clone(tmp_path_factory):
-    project = Project(tmp_path_factory.mktemp("fresh clone") / "")
-    project.dvc("--version")
-    return project
+    return Project(tmp_path_factory.mktemp("fresh clone") / "")
 
 
 @pytest.fixture
 def clone(clean_clone, tmp_path):
-    copy = object.__new__(Project)
-    copy.path = tmp_path / "clone"
-    shutil.copytree(clean_clone.path, copy.path, symlinks=True)
-    return copy
+    return clean_clone.copied(tmp_path / "clone")
 
 
 def contents(folder):
