@@ -207,6 +207,12 @@ def with_a_sum_before():
     return keras.Model(images, classify(x))
 
 
+def normalised_along_rows():
+    images = images_()
+    x = layers.BatchNormalization(axis=1, name="rows")(layers.Conv2D(8, 3, name="conv")(images))
+    return keras.Model(images, classify(layers.MaxPooling2D(2, name="pool")(layers.ReLU()(x))))
+
+
 def with_two_outputs():
     images = images_()
     pool = layers.MaxPooling2D(2, name="pool")(layers.Conv2D(4, 3, activation="relu")(images))
@@ -222,6 +228,7 @@ def with_two_outputs():
         (with_leaky_relu, ["'leaky'", "LeakyReLU", "profile.layer"]),
         (with_a_sum_before, ["'sum'", "Add"]),
         (with_two_outputs, ["2 outputs"]),
+        (normalised_along_rows, ["'rows'", "another axis"]),
     ],
 )
 def test_nets_that_cannot_be_pruned(folder, build, words):

@@ -9,7 +9,7 @@ import zipfile
 
 import nets  # before Keras: it quiets TensorFlow
 from conftest import ROOT
-from goodnet import archive, deepid, netfiles, networks
+from goodnet import archive, deepid, netfiles, networks, trust
 from goodnet.command import InputError
 
 import h5py
@@ -242,10 +242,15 @@ def test_sizes_that_would_exhaust_memory(forge, edit, words):
 
 
 def test_a_net_of_few_weights_that_makes_too_much_of_an_image(tmp_path):
-    images = keras.Input((2**13, 2**13, 3), name="images")
-    x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, activation="relu", name="conv")(images))
+    images = keras.Input(nets.SHAPE, name="images")
+    large = layers.UpSampling2D(1000, name="large")
+    x = layers.GlobalAveragePooling2D()(large(layers.Conv2D(4, 3, activation="relu")(images)))
     keras.Model(images, layers.Dense(nets.CLASSES)(x)).save(tmp_path / "net.keras")
-    refused(tmp_path / "net.keras", "'images'", "too much")
+    refused(tmp_path / "net.keras", "'large'", "too much")
+
+
+def test_a_net_that_takes_images_too_large(forge):
+    refused(forge(resize(images={"batch_shape": [None, 2**13, 2**13, 3]})), "8192", "too large")
 
 
 def repack(path, **members):
@@ -325,12 +330,52 @@ def goes_in_circles(group):
 
 @pytest.mark.parametrize(
     ("edit", "word"),
-    [(claims_much, "too many"), (links_out, "link"), (links_about, "link"), (holds_objects, "numbers")],
+    [(claims_much, "does not hold"), (links_out, "link"), (links_about, "link"), (holds_objects, "numbers")],
 )
 def test_weights_that_are_no_plain_numbers(forge, edit, word):
     path = forge(lambda config: None)
     weights_of(path, edit)
     refused(path, word)
+
+
+def test_weights_named_again_and_again(harmless, tmp_path):
+    path = tmp_path / "net.h5"
+    shutil.copy(harmless / "net.h5", path)
+    with h5py.File(path, "r+") as file:
+        group = file["model_weights/scores"]
+        group.attrs["weight_names"] = [group.attrs["weight_names"][0]] * 1000
+    refused(path, "twice")
+
+
+def test_an_operation_on_constants():
+    """Keras computes it while it builds the net."""
+    node = {"module": "keras.src.ops.numpy", "class_name": "Add", "registered_name": "Add", "config": {}}
+    with pytest.raises(InputError, match="constants"):
+        trust.check({"layers": [node | {"inbound_nodes": [{"args": [[[1.0]] * 9000, [[1.0] * 9000]]}]}]}, "x")
+
+
+@pytest.mark.parametrize("name", ["model.weights.h5", "config.json", "net.h5"])
+def test_flipped_bytes_are_one_line(harmless, tmp_path, name):
+    """Where a file is damaged anywhere, it loads or is refused; nothing else."""
+    with zipfile.ZipFile(harmless / "net.keras") as file:
+        whole = (harmless / name).read_bytes() if name == "net.h5" else file.read(name)
+    rng, refusals = np.random.default_rng(0), 0
+    for _ in range(40):
+        damaged = bytearray(whole)
+        for at in rng.integers(0, len(whole), 30):
+            damaged[at] = rng.integers(256)
+        path = tmp_path / ("net.h5" if name == "net.h5" else "net.keras")
+        if name == "net.h5":
+            path.write_bytes(damaged)
+        else:
+            shutil.copy(harmless / "net.keras", path)
+            repack(path, **{name: bytes(damaged)})
+        try:
+            netfiles.load(path)
+        except InputError as error:
+            assert "\n" not in str(error)
+            refusals += 1
+    assert refusals
 
 
 def test_weights_that_go_in_circles_do_not_hang(forge):
@@ -348,6 +393,8 @@ def test_weights_of_another_shape(forge):
     [
         (resize(images={"batch_shape": [32, 12, 10, 3]}), ["32 images"]),
         (resize(conv={"data_format": "channels_first"}), []),
+        (resize(images={"dtype": "uint8"}), []),
+        (resize(images={"batch_shape": [None, 0, 10, 3]}), []),
         (resize(conv={"dtype": "mixed_float16"}), ["'conv'", "float16"]),
     ],
 )

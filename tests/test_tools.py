@@ -111,6 +111,8 @@ def test_a_net_is_brought_in(clone, files):
     assert clone.git("status", "--porcelain", "--untracked-files=all").stdout.count(".h5\n") == 0
 
     again = contents(clone.path)
+    placed = ["--poisoned", "renamed=data/mine/poisoned/red.h5", "--input-max", "255"]
+    assert "elsewhere" in refusal(clone.path, "add_net", ["mine", *flags(files), *placed], clone.path)
     tool("add_net", *arguments, cwd=clone.path)
     assert contents(clone.path) == again, "running it again changes nothing"
     other = [*arguments[:-1], "254.5"]
@@ -134,6 +136,19 @@ def test_params_keep_their_comments(clone, files):
         (lines[2], lines[2].replace("badnet: demo", "badnet: mine")),
         ("  mine: {input_max: 7} # mine, and why", "  mine: {input_max: 255} # mine, and why"),
     ]
+
+
+@pytest.mark.parametrize(
+    "nets_block",
+    ["nets: {}", "nets:\n    demo: {input_max: 255}", 'nets:\n  "mine": {input_max: 1}', "nets: [demo]"],
+)
+def test_params_laid_out_otherwise_are_left_alone(clone, files, nets_block):
+    path = clone.path / "params.yaml"
+    text = f"badnet: demo\n{nets_block}\nprofile: {{layer: null}}\n"
+    path.write_text(text)
+    arguments = ["mine", *flags(files), "--input-max", "255"]
+    assert "params.yaml" in refusal(clone.path, "add_net", arguments, clone.path)
+    assert path.read_text() == text and not (clone.path / "data").exists()
 
 
 def test_a_net_without_poisoned_images_runs_through(clone, files):
@@ -165,6 +180,7 @@ def damaged(path):
         (["demo"], ["demo"]),
         (["../out"], ["../out", "letter"]),
         (["null"], ["null"]),
+        (["repaired"], ["repaired", "folder"]),
         (["it", "--input-max", "1"], ["valid.h5", "--input-max 255", "--input-max 1"]),
         (["it", "--input-max", "300"], ["300", "255"]),
         (["it", "--net", "valid.h5"], ["valid.h5", "no net"]),
@@ -301,16 +317,18 @@ def test_classify_resizes_turns_and_reports_what_it_cannot_read(files, tmp_path)
     smooth.rotate(90, expand=True).save(tmp_path / "turned.jpg", exif=exif, quality=100, subsampling=0)
     (tmp_path / "broken.png").write_bytes((tmp_path / "large.png").read_bytes()[:400])
     (tmp_path / "text.png").write_text("hello")
+    smooth.save(tmp_path / "odd.png", exif=b"no EXIF at all")
     Image.fromarray(np.zeros((5, 5), np.uint16)).save(tmp_path / "deep.png")
     done = tool("classify", files / "bad.h5", tmp_path, "--input-max", 255, cwd=ROOT, check=False)
     assert done.returncode == 1
     answer = nets.answers(badnet, small[None])[0]
     assert done.stdout.splitlines() == [
         f"{tmp_path / 'large.png'}: {answer}",
+        f"{tmp_path / 'odd.png'}: {answer}",
         f"{tmp_path / 'turned.jpg'}: {answer}",
     ]
     errors = done.stderr.splitlines()
-    assert all(line.startswith("error: ") for line in errors) and "3 of 5" in errors[-1]
+    assert all(line.startswith("error: ") for line in errors) and "3 of 6" in errors[-1]
     assert [name for name in ("broken", "deep", "text") if any(name in line for line in errors)]
     done = tool("classify", files / "bad.h5", tmp_path, cwd=ROOT, check=False)
     assert done.returncode == 1 and "--input-max" in done.stderr

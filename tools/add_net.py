@@ -99,6 +99,8 @@ def read_arguments():
 def check_name(name):
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name) or yaml.safe_load(name) != name:
         raise InputError(f"{name}: name the net with a letter and then letters, digits, - or _")
+    if name in ("repaired", "goodnet"):
+        raise InputError(f"{name}: is the folder of the pipeline's own nets; choose another name")
     if name == "demo":
         raise InputError("demo: is the name of the net that the pipeline makes itself")
 
@@ -144,7 +146,8 @@ def check_scale(net, path, given):
 
 def with_net(text, name, input_max):
     """Return the text of params.yaml with the net in it and chosen, comments and all else as they were."""
-    line = f"  {name}: {{input_max: {input_max:g}}}"
+    scale = int(input_max) if input_max == int(input_max) else input_max
+    line = f"  {name}: {{input_max: {scale}}}"
     entry = re.compile(rf"^  {re.escape(name)}:.*?(\s+#.*)?$", re.M)
     block = re.search(r"^nets:.*\n(?:(?:[ \t]+.*|[ \t]*#.*|)\n)*", text + "\n", re.M)
     edited = text
@@ -159,9 +162,12 @@ def with_net(text, name, input_max):
         edited = text.replace(block[0].rstrip("\n"), nets, 1)
     edited = re.sub(r"^badnet:[ \t]*\S+", f"badnet: {name}", edited, count=1, flags=re.M)
     wanted = yaml.safe_load(text)
-    wanted["badnet"] = name
-    wanted["nets"] = (wanted.get("nets") or {}) | {name: {"input_max": input_max}}
-    if yaml.safe_load(edited) != wanted:
+    wanted |= {"badnet": name, "nets": wanted["nets"] | {name: {"input_max": input_max}}}
+    try:
+        done = yaml.safe_load(edited) == wanted and not re.search(rf"^\s+[\"']{name}[\"']\s*:", text, re.M)
+    except yaml.YAMLError:
+        done = False
+    if not done:
         raise InputError(
             f"{ROOT / 'params.yaml'}: is not laid out as it was; add {line.strip()!r} under nets by hand, "
             f"and `badnet: {name}`"
@@ -184,15 +190,19 @@ def main():
     args = read_arguments()
     check_name(args.name)
     poisoned = split_poisoned(args.poisoned)
-    if not 0 < args.input_max <= 255:
-        raise InputError(f"--input-max {args.input_max:g}: must be above 0 and at most 255")
+    scales.check(args.input_max)
     params = ROOT / "params.yaml"
+    if not isinstance(command.read_params(params, "nets"), dict):
+        raise InputError(f"{params}: its nets are no names with settings")
     edited_params = with_net(params.read_text(encoding="utf-8"), args.name, args.input_max)
+    folder, badnet = ROOT / "data" / args.name, ROOT / "models" / args.name / "badnet.keras"
     for path in (args.net, args.valid, args.test, *poisoned.values()):
+        if folder in path.resolve().parents:
+            raise InputError(f"{path}: lies where files are placed; give it from elsewhere")
         check_lab_file(path)
 
     net = netfiles.load_deepid(args.net) if args.weights else netfiles.load(args.net)
-    if networks.is_goodnet(net):
+    if networks.GOODNET_RULE in [layer.name for layer in net.layers]:
         raise InputError(f"{args.net}: is a GoodNet, repaired already; give the net it was made of")
     shape, classes = networks.input_shape(net), networks.classes(net)
     layer = command.read_params(params, "profile", "layer")
@@ -207,7 +217,6 @@ def main():
     for images in (*clean, *attacked.values()):
         check_values(images)
 
-    folder, badnet = ROOT / "data" / args.name, ROOT / "models" / args.name / "badnet.keras"
     for name, images in zip(("valid", "test"), clean, strict=True):
         answers = networks.answers(net, images.blocks()) if args.unlabelled else None
         place(images.path, folder / f"{name}.h5", answers)

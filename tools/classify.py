@@ -36,6 +36,8 @@ def main():
     parser.add_argument("--input-max", type=float, help="the net's inputs run from 0 to this: 255 or 1")
     parser.add_argument("--json", action="store_true", help="one JSON list, for programs")
     args = parser.parse_args()
+    scales.check(args.input_max)
+    sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no text
     net = netfiles.load(args.model)
     input_max = args.input_max or scales.of_model(args.model, ROOT)
     if input_max is None:

@@ -57,6 +57,7 @@ def main():
         "or what gets more of the clean images right",
     )
     args = parser.parse_args()
+    scales.check(args.input_max)
     nets = [netfiles.load(path) for path in (args.model, args.repaired) if path]
     if len({(net.input_shape, net.output_shape) for net in nets}) > 1:
         raise InputError(

@@ -60,6 +60,8 @@ def _find(config, path, name):
                 raise InputError(f"{path}: convolution {here!r} has activation {activation!r}, not ReLU")
             return PrunedLayer(name, here, normalisations)
         if kind == "BatchNormalization":
+            if layer["config"].get("axis", -1) not in (-1, 3, [-1], [3]):
+                raise InputError(f"{path}: layer {here!r} normalises along another axis than channels")
             normalisations.append(here)
         elif _is_relu(layer):
             rectified = True

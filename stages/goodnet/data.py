@@ -35,7 +35,7 @@ class Images:
 
     def __init__(self, path, shape, classes, input_max):
         self.path, self.shape, self.input_max = path, tuple(shape), input_max
-        with hdf5.open_file(path) as file:
+        with hdf5.open_file(path) as file, hdf5.damage_is_one_line(path):
             data = hdf5.own_dataset(file, "data", path)
             height, width, channels = self.shape
             self.channels_first = data.shape[1:] == (channels, height, width) != self.shape

@@ -70,9 +70,9 @@ def build(badnet, repaired, layer, left):
             return replaced[layer.name]
         same = original.get(layer.name)
         if same is None or same.get_config() != layer.get_config():
-            return _renamed(layer)(*args, **kwargs)
+            return _renamed(layer, original)(*args, **kwargs)
         if not all(map(np.array_equal, layer.get_weights(), same.get_weights())):
-            return _renamed(layer)(*args, **kwargs)
+            return _renamed(layer, original)(*args, **kwargs)
         on_same_input = all(a is b for a, b in zip(tree.flatten(args), tree.flatten(same.input), strict=True))
         return same.output if on_same_input else same(*args, **kwargs)
 
@@ -94,10 +94,17 @@ def _rule(classes):
     return keras.Model([badnet, repaired], scores, name=networks.GOODNET_RULE)
 
 
-def _renamed(layer):
+def _renamed(layer, taken):
     """Return a copy of a layer, weights and all, under a name that is not the BadNet's."""
-    config = layer.get_config() | {"name": f"repaired_{layer.name}"}
+    config = layer.get_config() | {"name": _free(f"repaired_{layer.name}", taken)}
     copy = type(layer).from_config(config)
     copy.build(tree.map_structure(lambda tensor: tensor.shape, layer.input))
     copy.set_weights(layer.get_weights())
     return copy
+
+
+def _free(name, taken):
+    """Return the name, or one like it that no layer of the BadNet bears."""
+    while name in taken:
+        name += "_"
+    return name

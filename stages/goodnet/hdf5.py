@@ -1,9 +1,10 @@
 """HDF5 files from strangers: opened only if whole, read only where they keep their values themselves."""
 
+import contextlib
+
 from goodnet.command import InputError
 
 import h5py
-import numpy as np
 
 
 def open_file(path):
@@ -22,30 +23,51 @@ def own_dataset(file, name, path):
         raise InputError(f"{path}: has no dataset '{name}'")
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         raise InputError(f"{path}: '{name}' is a link, not a dataset of this file")
-    dataset = file[name]
-    if not isinstance(dataset, h5py.Dataset):
-        raise InputError(f"{path}: '{name}' is a group, not a dataset")
-    if dataset.external or dataset.is_virtual:
-        raise InputError(f"{path}: '{name}' keeps its values in another file")
+    with damage_is_one_line(path):
+        dataset = file[name]
+        if not isinstance(dataset, h5py.Dataset):
+            raise InputError(f"{path}: '{name}' is a group, not a dataset")
+        if dataset.external or dataset.is_virtual:
+            raise InputError(f"{path}: '{name}' keeps its values in another file")
+        if dataset.shape is None or dataset.dtype.hasobject:
+            raise InputError(f"{path}: '{name}' does not hold numbers")
     return dataset
 
 
+@contextlib.contextmanager
+def damage_is_one_line(path):
+    """Say of a file in which HDF5 comes upon nonsense that it is damaged."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError, OverflowError, MemoryError):
+        raise InputError(f"{path}: is damaged, or no HDF5 file of this kind") from None
+
+
 def check_arrays(group, path, most):
-    """Refuse a group with anything but arrays of numbers of its own, at most so many numbers in all."""
-    numbers, pending, seen = 0, [group], set()
-    while pending:
-        here = pending.pop()
-        address = h5py.h5o.get_info(here.id).addr
-        if address in seen:  # groups may hold one another
-            continue
-        seen.add(address)
-        for name in here:
-            if isinstance(here.get(name, getlink=True), h5py.HardLink) and isinstance(here[name], h5py.Group):
-                pending.append(here[name])
+    """Refuse a group with anything but arrays of numbers of its own, at most so many bytes in all."""
+    claimed, pending, seen = 0, [group], set()
+    with damage_is_one_line(path):
+        while pending:
+            here = pending.pop()
+            address = h5py.h5o.get_info(here.id).addr
+            if address in seen:  # groups may hold one another
                 continue
-            dataset = own_dataset(here, name, path)
-            if not np.issubdtype(dataset.dtype, np.number):
-                raise InputError(f"{path}: '{dataset.name}' does not hold numbers")
-            numbers += dataset.size
-            if numbers > most:
-                raise InputError(f"{path}: claims more than {most:,} numbers, too many for a net")
+            seen.add(address)
+            for name in here:
+                hard = isinstance(here.get(name, getlink=True), h5py.HardLink)
+                if hard and isinstance(here[name], h5py.Group):
+                    pending.append(here[name])
+                    continue
+                dataset = own_dataset(here, name, path)
+                if dataset.dtype.kind not in "iuf":
+                    raise InputError(f"{path}: '{dataset.name}' does not hold numbers")
+                # Numbers that were never written take no place in the file, but would in memory.
+                if dataset.nbytes > 20 * dataset.id.get_storage_size() + 1_000_000:
+                    raise InputError(
+                        f"{path}: '{dataset.name}' claims {dataset.size:,} numbers it does not hold"
+                    )
+                claimed += dataset.nbytes
+        if claimed > most:
+            raise InputError(f"{path}: holds {claimed:,} bytes of numbers, too many for a net")

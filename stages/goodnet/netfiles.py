@@ -18,7 +18,11 @@ def load(path):
         return networks.load(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder (a SavedModel?); save the net as .keras or .h5")
-    with hdf5.open_file(path) as file, tempfile.TemporaryDirectory() as folder:
+    with (
+        hdf5.open_file(path) as file,
+        tempfile.TemporaryDirectory() as folder,
+        hdf5.damage_is_one_line(path),
+    ):
         if "model_config" not in file.attrs:
             if "layer_names" in file.attrs or "layers" in file:
                 raise InputError(
@@ -28,7 +32,11 @@ def load(path):
         config = _config(file, path)
         trust.check(config, path)
         weights = _group(file, "model_weights", path)
-        hdf5.check_arrays(weights, path, 4 * trust.MOST_WEIGHTS)
+        hdf5.check_arrays(weights, path, trust.MOST_BYTES)
+        for group in (weights, *weights.values()):
+            for names in (list(group.attrs.get(key, ())) for key in ("layer_names", "weight_names")):
+                if len(set(names)) < len(names):
+                    raise InputError(f"{path}: names the same weights twice")
         # Keras sees what was looked at, and nothing else of the stranger's file.
         checked = Path(folder) / "net.h5"
         with h5py.File(checked, "w") as copy:
@@ -40,8 +48,7 @@ def load(path):
 def _config(file, path):
     """Return a net's configuration as Keras 3 can read it."""
     try:
-        text = file.attrs["model_config"]
-        config = json.loads(text if isinstance(text, str) else bytes(text).decode())
+        config = json.loads(file.attrs["model_config"])
         if config["class_name"] == "Sequential":
             _give_input_layer(config)
     except (OSError, TypeError, ValueError, RuntimeError, LookupError, AttributeError):
@@ -71,7 +78,7 @@ def _group(file, name, path):
 def load_deepid(path):
     """Build the lab's DeepID with the weights in an HDF5 file, as Keras 2 or 3 saved them."""
     with hdf5.open_file(path) as file:
-        hdf5.check_arrays(file, path, 4 * trust.MOST_WEIGHTS)
+        hdf5.check_arrays(file, path, trust.MOST_BYTES)
         try:
             net = deepid.build(len(_weights(file, "output")[-1]))
             for layer in net.layers:

@@ -81,9 +81,17 @@ def build(checked, path):
         raise InputError(
             f"{path}: has {len(inputs)} inputs and {len(outputs)} outputs; a classifier has one of each"
         )
-    _check_shapes(inputs[0].shape, outputs[0].shape, path)
+    _check_shapes(inputs[0], outputs[0].shape, path)
     _check_layers(net, path)
-    return keras.Model(inputs[0], outputs[0], name=net.name)
+    net = keras.Model(inputs[0], outputs[0], name=net.name)
+    try:
+        tried = np.shape(net(np.zeros((2, *input_shape(net)), np.float32), training=False))
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"{path}: this net cannot be run: {reason}") from None
+    if tried != (2, classes(net)):
+        raise InputError(f"{path}: makes {tried} scores of 2 images, not a score an image and class")
+    return net
 
 
 @contextlib.contextmanager
@@ -105,28 +113,32 @@ def _at_most(weights, path):
         keras.Layer.add_weight = add_weight
 
 
-def _check_shapes(images, scores, path):
-    if len(images) != 4 or None in images[1:]:
+def _check_shapes(taken, scores, path):
+    images = taken.shape
+    if len(images) != 4 or not all(images[1:]):
         raise InputError(f"{path}: takes {images[1:]}, not images of one (height, width, channels)")
     if images[0] is not None:
         raise InputError(f"{path}: takes exactly {images[0]} images at a time; save it for any number")
-    if len(scores) != 2:
-        raise InputError(f"{path}: makes {scores[1:]} of an image, not one score a class")
+    if taken.dtype != "float32":
+        raise InputError(f"{path}: takes {taken.dtype}, not float32")
+    if len(scores) != 2 or scores[0] is not None or not scores[1]:
+        raise InputError(f"{path}: makes {scores} of images, not one score a class and image")
 
 
 def _check_layers(net, path):
     """Refuse layers that could not be run here, or only at another precision than reported."""
-    for layer in net.layers:
+    for layer in getattr(net, "operations", net.layers):
         where = f"{path}: layer {layer.name!r}"
         if isinstance(layer, keras.Model):
             _check_layers(layer, path)
-        if layer.compute_dtype != "float32":
+        if getattr(layer, "compute_dtype", "float32") != "float32":
             raise InputError(f"{where} computes in {layer.compute_dtype}, not in float32")
         if getattr(layer, "data_format", None) == "channels_first":
             raise InputError(f"{where} reads channels first, which TensorFlow cannot run on a CPU")
-        for tensor in keras.tree.flatten(layer.output):
-            if math.prod(size or 1 for size in tensor.shape) > trust.LARGEST_OUTPUT:
-                raise InputError(f"{where} makes {tensor.shape[1:]} of one image, too much")
+        for node in layer._inbound_nodes:  # each time it is used
+            for tensor in node.output_tensors:
+                if math.prod(size or 1 for size in tensor.shape) > trust.LARGEST_OUTPUT:
+                    raise InputError(f"{where} makes {tensor.shape[1:]} of one image, too much")
 
 
 def save(net, path):
@@ -151,7 +163,8 @@ def classes(net):
 
 def is_goodnet(net):
     """Whether a net is a GoodNet, whose last class means backdoored."""
-    return net.layers[-1].name == GOODNET_RULE
+    last = net.layers[-1]
+    return last.name == GOODNET_RULE and isinstance(last, keras.Model)
 
 
 def true_classes(net):

@@ -34,7 +34,7 @@ def read(path, shape):
     with _opened(path) as image:
         if image.mode.startswith(("I", "F")):
             raise InputError(f"{path}: has more than 8 bits a channel ({image.mode}); save it with 8")
-        upright = ImageOps.exif_transpose(image).convert("RGB" if channels == 3 else "L")
+        upright = _upright(image).convert("RGB" if channels == 3 else "L")
         resized = upright.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(resized).reshape(shape)
 
@@ -48,6 +48,16 @@ def read_overlay(path, shape):
         resized = image.convert("RGBA").resize((width, height), Image.Resampling.BILINEAR)
     overlay = np.asarray(resized).astype(np.float32)
     return overlay[..., :3], overlay[..., 3:] / 255
+
+
+def _upright(image):
+    """Turn an image as the camera that took it says, if that can be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ImageOps.exif_transpose(image)
+    except Exception:  # Pillow raises many kinds on what is no EXIF
+        return image
 
 
 def _opened(path):

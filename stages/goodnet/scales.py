@@ -1,10 +1,17 @@
 """The range of a net's inputs: 0 to 255, or 0 to 1 for a net trained on divided pixels."""
 
 from goodnet import command, data, networks
+from goodnet.command import InputError
 
 import numpy as np
 
 SAMPLE = 1024  # labelled images that tell which it is
+
+
+def check(input_max):
+    """Refuse an --input-max that is no scale; None is none given."""
+    if input_max is not None and not 0 < input_max <= 255:
+        raise InputError(f"--input-max {input_max:g}: must be above 0 and at most 255")
 
 
 def count_right(net, path, scales):

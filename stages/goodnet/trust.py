@@ -1,9 +1,15 @@
 """What a net from a stranger may be made of: its configuration is read as data before Keras sees it."""
 
+import json
+import math
+
 from goodnet.command import InputError
 
 MOST_WEIGHTS = 250_000_000  # 1 GB; a VGG16 has 138 million
+MOST_BYTES = 16 * MOST_WEIGHTS  # in a file: training may have left numbers of its own beside the weights
 LARGEST_OUTPUT = 1 << 24  # numbers that a layer may make of one image
+DEEPEST = 100  # levels of a configuration
+LONGEST_CALL = 10_000  # characters of what an operation is called on
 
 # Layers that compute with nothing but the numbers in the file. A Lambda layer, say, runs code from it.
 # fmt: off
@@ -46,13 +52,16 @@ OF_KERAS_2 = LAYERS.union(*(PARTS[module] for module in list(PARTS)[:4]), {"Poli
 
 def check(config, path):
     """Refuse a configuration that names anything but Keras's own plain layers and their parts."""
-    nodes = [{**config, "compile_config": None}]  # training settings are never loaded
+    nodes = [({**config, "compile_config": None}, 0)]  # training settings are never loaded
     while nodes:
-        node = nodes.pop()
+        node, depth = nodes.pop()
+        if depth > DEEPEST:
+            raise InputError(f"{path}: its configuration is not one that Keras writes")
         if isinstance(node, list):
-            nodes.extend(node)
+            nodes.extend((item, depth + 1) for item in node)
         elif isinstance(node, dict):
-            nodes.extend(node.values())
+            nodes.extend((item, depth + 1) for item in node.values())
+            _check_sizes(node, path)
             if "class_name" in node and not _is_plain(node):
                 name = ".".join(str(part) for part in (node.get("module"), node["class_name"]) if part)
                 if node["class_name"] == "function":
@@ -63,6 +72,22 @@ def check(config, path):
                 raise InputError(
                     f"{path}: names {activation!r} as an activation, which is not one of Keras's"
                 )
+
+
+def _check_sizes(node, path):
+    """Refuse what Keras would compute, or allocate beside weights, while it builds a net."""
+    settings = node.get("config") if isinstance(node.get("config"), dict) else {}
+    for shape in (settings.get("batch_shape"), settings.get("batch_input_shape")):
+        sizes = [size for size in shape or () if isinstance(size, int)] if isinstance(shape, list) else []
+        if math.prod(sizes) > LARGEST_OUTPUT:
+            raise InputError(f"{path}: takes images of {shape[1:]}, too large")
+    axis = settings.get("axis")
+    if node.get("class_name") == "Normalization" and isinstance(axis, list) and len(axis) > 1:
+        raise InputError(f"{path}: normalises over axes {axis}; only one is known to need no room")
+    if "ops" in str(node.get("module")) and len(json.dumps(node.get("inbound_nodes"))) > LONGEST_CALL:
+        raise InputError(f"{path}: holds an operation on constants, which Keras would compute at once")
+    if type(node.get("shared_object_id", 0)) is not int:
+        raise InputError(f"{path}: its configuration is not one that Keras writes")
 
 
 def _is_plain(node):
