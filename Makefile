@@ -1,6 +1,7 @@
-# make repro       the pipeline, for the net that params.yaml names: dvc repro report in an environment made from requirements.lock (make install: only that)
+# make repro       the pipeline, for the net that params.yaml names: dvc repro report
+# make install     the environment alone, from requirements.lock; make repro makes it too
 # make test        format, lint and tests, under ten minutes; make test-long: the slow ones
-# make bench       the speed of profile and prune against the plain way
+# make bench       the speed at the lab's size, and of profile and prune against the plain way
 # make lock        pin the requirements anew (needs uv)
 
 # The stages' commands say `python`: it is the environment's.

@@ -54,6 +54,13 @@ def evaluated(folder, badnet, repaired):
     return metrics, labels
 
 
+def assert_follows_the_rule(path, badnet, repaired):
+    """The GoodNet saved at `path` answers where the two nets agree, and else with the class N."""
+    b, r = nets.answers(badnet, PICTURES), nets.answers(repaired, PICTURES)
+    answers = nets.answers(keras.models.load_model(path), PICTURES)
+    assert np.array_equal(answers, np.where(b == r, b, nets.CLASSES))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_goodnet_and_metrics_follow_the_rule(tmp_path, kind):
     badnet = nets.build(kind)
@@ -91,9 +98,7 @@ def test_goodnet_of_nets_that_differ_behind_the_pruned_layer(tmp_path, kind):
     kernel, bias = last.get_weights()
     last.set_weights([kernel[:, ::-1], bias])
     evaluated(tmp_path, badnet, repaired)
-    goodnet = keras.models.load_model(tmp_path / "goodnet.keras")
-    b, r = nets.answers(badnet, PICTURES), nets.answers(repaired, PICTURES)
-    assert np.array_equal(nets.answers(goodnet, PICTURES), np.where(b == r, b, nets.CLASSES))
+    assert_follows_the_rule(tmp_path / "goodnet.keras", badnet, repaired)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -114,9 +119,7 @@ def test_a_repair_that_changed_more_than_channels_is_asked_whole(tmp_path, kind)
         evaluated(folder, badnet, repaired)
         with h5py.File(folder / "repaired.h5") as file:
             assert np.array_equal(file["clean/answer"], nets.answers(repaired, PICTURES))
-        goodnet = keras.models.load_model(folder / "goodnet.keras")
-        b, r = nets.answers(badnet, PICTURES), nets.answers(repaired, PICTURES)
-        assert np.array_equal(nets.answers(goodnet, PICTURES), np.where(b == r, b, nets.CLASSES))
+        assert_follows_the_rule(folder / "goodnet.keras", badnet, repaired)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -77,7 +77,7 @@ def _group(file, name, path):
 
 def load_deepid(path):
     """Build the lab's DeepID with the weights in an HDF5 file, as Keras 2 or 3 saved them."""
-    with hdf5.open_file(path) as file:
+    with hdf5.open_file(path) as file, hdf5.damage_is_one_line(path):
         hdf5.check_arrays(file, path, trust.MOST_BYTES)
         try:
             net = deepid.build(len(_weights(file, "output")[-1]))
