@@ -8,12 +8,13 @@ import numpy as np
 
 def channel_table(layer, activations):
     """Return a row for each channel of `layer`, from its output on blocks of images."""
-    total, largest, active, images = 0.0, 0.0, 0, 0
+    total, largest, active, zeros, images = 0.0, 0.0, 0, 0, 0
     for block in activations:
         positions = tuple(range(1, block.ndim - 1))
         total = total + block.sum(axis=(0, *positions), dtype=np.float64)
         largest = np.maximum(largest, block.max(axis=(0, *positions)))
         active = active + block.any(axis=positions).sum(axis=0)
+        zeros = zeros + (block == 0).sum(axis=(0, *positions))
         images += len(block)
         area = np.prod(block.shape[1:-1], dtype=int)
     return [
@@ -24,6 +25,7 @@ def channel_table(layer, activations):
             "max_activation": float(largest[channel]),
             "images_active": int(active[channel]),
             "images": images,
+            "zeros": int(zeros[channel]),
         }
         for channel in range(len(total))
     ]

@@ -1,26 +1,21 @@
 """Prune one channel after the other and record clean validation accuracy after each."""
 
-from goodnet import command, data, networks, outputs, pruning, scores, sweep
+from goodnet import command, data, networks, outputs, scores, sweep
 
 import h5py
+import numpy as np
 
 
 def main():
     args = command.read_arguments(
         __doc__,
         badnet="the net",
-        channels="table of channels, from profile",
+        ranking="the channels in the order they are pruned, from rank",
         activations="the pruned layer's output for each validation image, from profile",
         curve="accuracy after each pruned channel, to be written",
     )
-    choice = command.read_params(args.params, "prune", "order")
-    if choice not in pruning.ORDERS:
-        raise command.InputError(
-            f"{args.params}: prune.order is {choice!r}; it can be {' or '.join(pruning.ORDERS)}"
-        )
-    channels = outputs.read_csv(args.channels)
-    order = pruning.pruning_order([float(row["mean_activation"]) for row in channels], choice)
-    layer = channels[0]["layer"]
+    channels = outputs.read_csv(args.ranking)
+    layer, order = channels[0]["layer"], np.array([int(row["channel"]) for row in channels])
     net = networks.load(args.badnet)
     with h5py.File(args.activations) as file:
         labels = file["label"][()]

@@ -1,54 +1,54 @@
-"""Make one repaired net: the BadNet without the channels that the drop allows to prune."""
+"""Make one repaired net: the BadNet without the channels in its plan, tuned as the plan says."""
 
-from goodnet import architecture, archive, command, outputs, pruning
+import json
+import tempfile
+from pathlib import Path
 
-
-def without_channels(weights, layer, channels):
-    """Return the weights (bytes) with these channels of a pruned layer made zero for every image.
-
-    Parameters
-    ----------
-    weights : bytes
-        The net's weights file.
-    layer : architecture.PrunedLayer
-    channels : list of int
-    """
-
-    def zero(file):
-        # Kernel slice and bias. With batch normalisation between, a zero must also stay zero: all but
-        # the variance (the last array), which only divides.
-        arrays = archive.layer_arrays(file, layer.convolution)
-        for name in layer.normalisations:
-            arrays += archive.layer_arrays(file, name)[:-1]
-        for array in arrays:
-            for channel in channels:
-                array[..., channel] = 0
-
-    return archive.edited(weights, zero)
+from goodnet import architecture, archive, command
 
 
 def main():
     args = command.read_arguments(
         __doc__,
         badnet="the net",
-        curve="accuracy after each pruned channel, from prune",
+        valid="clean validation images",
+        plan="what this repair prunes and how it is tuned, from plan",
         repaired="the repaired net, to be written",
     )
-    name = args.repaired.stem
-    drop = command.read_number(args.params, "repairs", name, "drop", highest=100)
-    curve = outputs.read_csv(args.curve)
-    correct, images = [int(row["correct"]) for row in curve], int(curve[0]["images"])
-    count = pruning.channels_to_prune(correct, images, drop)
-    if count is None:
-        largest = 100 * (correct[0] - min(correct)) / images
-        raise command.InputError(
-            f"{args.params}: repairs.{name}: no step loses {drop} points of accuracy; "
-            f"the largest drop is {largest:.2f}, with {correct.index(min(correct))} channels pruned"
-        )
+    plan = json.loads(args.plan.read_text(encoding="utf-8"))
+    if "impossible" in plan:
+        raise command.InputError(f"{args.params}: repairs.{args.plan.stem}: {plan['impossible']}")
     config, weights = archive.read(args.badnet)
-    layer = architecture.find_pruned_layer(config, args.badnet, curve[0]["layer"])
-    channels = sorted(int(row["channel"]) for row in curve[1 : count + 1])
-    archive.write(args.repaired, config, without_channels(weights, layer, channels))
+    layer = architecture.find_pruned_layer(config, args.badnet, plan["layer"])
+    weights = archive.without_channels(weights, layer, plan["channels"])
+    if plan["tune"] is None:
+        archive.write(args.repaired, config, weights)
+    else:
+        tuned(args, plan, config, weights, layer)
+
+
+def tuned(args, plan, config, weights, layer):
+    """Write the net with these weights after the plan's tuning."""
+    # Here, since TensorFlow takes seconds that repairs without tuning can do without.
+    from goodnet import data, networks, relearning, training, tuning
+
+    input_max = command.read_input_max(args.params)
+    with tempfile.TemporaryDirectory() as folder:
+        pruned = Path(folder) / "pruned.keras"
+        archive.write(pruned, config, weights)
+        net = networks.load(pruned)
+    valid = data.Images(args.valid, networks.input_shape(net), networks.classes(net), input_max)
+    progress = training.Progress(args.repaired, [args.badnet, args.valid, args.plan, input_max])
+    args.repaired.parent.mkdir(parents=True, exist_ok=True)
+    with data.in_any_order(valid, args.repaired.parent) as images:
+        on = (plan["channels"], images, valid.labels, input_max, progress, plan["settings"])
+        if plan["tune"] == "relearn":
+            behind = relearning.relearn(networks.load(args.badnet), layer.name, *on)
+            networks.behind(net, layer.name).set_weights(behind.get_weights())
+        else:
+            tuning.tune(net, layer, *on)
+    networks.save(net, args.repaired)
+    progress.finished()
 
 
 if __name__ == "__main__":

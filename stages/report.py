@@ -2,7 +2,7 @@
 
 import json
 
-from goodnet import command, data, figures, outputs, scores
+from goodnet import command, data, figures, outputs, rankings, scores
 
 import numpy as np
 
@@ -40,13 +40,15 @@ LESSON = "Where the blue lines fall before the others, pruning costs accuracy be
 
 def text(net, order, layer, repairs, attacked, metrics_table):
     """Return the report in Markdown; `attacked` says whether there were poisoned images."""
-    drops = ", ".join(f"{name}: {setting['drop']}" for name, setting in repairs.items())
+    lines = "\n".join(f"- {name}: {_in_words(line)}" for name, line in repairs.items())
     return f"""# Report: {net}
 
-The channels of layer `{layer}` are pruned in {order} order of their mean activation on the clean
-validation images. Each repaired net stops at the first channel with which validation accuracy has fallen
-by its drop (in points, {drops}). Its GoodNet answers the class on which it agrees with
-the BadNet, and else "backdoored".
+The repaired nets, made with clean validation images alone:
+
+{lines}
+
+Channels are those of layer `{layer}`, pruned in the order *{order}*: {_rule(order)}.
+A GoodNet answers the class on which its repaired net agrees with the BadNet, and else "backdoored".
 
 {ATTACKED if attacked else UNATTACKED}
 
@@ -63,6 +65,21 @@ the BadNet, and else "backdoored".
 Green: the answer is what it should be, the image's own class or, with a trigger, anything but the attacker's.
 Red: it is not.
 """
+
+
+def _in_words(line):
+    words = []
+    if "drop" in line:
+        words.append(f"pruned until validation accuracy has fallen by {line['drop']} points")
+    if "tune" in line:
+        span = f" from {line['from']} to {line['to']} percent" if "to" in line else ""
+        words.append(f"{'then ' if words else ''}tuned by *{line['tune']}*{span}")
+    return ", ".join(words)
+
+
+def _rule(order):
+    rule = rankings.ORDERS[order].__doc__.removesuffix(".")
+    return rule[0].lower() + rule[1:]
 
 
 def choose_samples(paths, predictions, repaired, classes):
@@ -122,7 +139,7 @@ def main():
     badnet = read_metrics(args.badnet)
     repaired = {name: read_metrics(args.repaired / f"{name}.json") for name in names}
     goodnet = {name: read_metrics(args.goodnet / f"{name}.json") for name in names}
-    marks = {name: repaired[name]["channels_pruned"] for name in names}
+    marks = {name: repaired[name]["channels_pruned"] for name in names if "drop" in params["repairs"][name]}
     channels, curve = outputs.read_csv(args.channels), outputs.read_csv(args.curve)
     order = [int(row["channel"]) for row in curve[1:]]
 

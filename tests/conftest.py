@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 TINY = {  # seconds instead of minutes, but real: drawn, trained, pruned, evaluated
     "demo_data": {"people": 8, "images": {"train": 12, "valid": 10, "test": 6}},
     "demo_badnet": {"epochs": 12, "batch_size": 16},
+    "relearn": {"epochs": 2},
 }
 
 

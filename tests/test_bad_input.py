@@ -281,6 +281,34 @@ def test_bad_parameters(folder, content):
     refused(folder, "params.yaml")
 
 
+WRONG_RANKINGS = {
+    "prune: {order: upwards}\n": ["'upwards'", "ascending", "descending", "anp"],
+    "prune: {order: random}\nrankings: {random: {}}\n": ["rankings.random", "seed", "a whole number from 0"],
+    "prune: {order: random}\nrankings: {random: {seed: 1.5}}\n": ["rankings.random.seed", "1.5"],
+    "prune: {order: random}\nrankings: {random: {seed: 1, sead: 2}}\n": ["rankings.random", "sead"],
+    "prune: {order: l1}\nrankings: {random: {seed: 1}}\n": ["rankings.l1"],
+}
+WRONG_REPAIRS = {
+    **{
+        f"{{drop: {drop}}}": ["repairs.x.drop"]
+        for drop in ("a lot", "0", "-1", "101", "true", "null", ".nan")
+    },
+    "{}": ["repairs.x", "drop", "tune"],
+    "7": ["repairs.x", "drop", "tune"],
+    "{dorp: 2}": ["repairs.x", "drop", "tune"],
+    "{drop: 2, until: 3}": ["repairs.x", "until"],
+    "{tune: polish}": ["repairs.x.tune", "polish", "fine_tune", "sparsify", "relearn"],
+    "{tune: [fine_tune]}": ["repairs.x.tune", "relearn"],
+    "{tune: null}": ["repairs.x.tune", "relearn"],
+    "{drop: 2, tune: sparsify, from: 50}": ["repairs.x", "to", "0 to 100"],
+    "{drop: 2, tune: sparsify, from: 50, to: 101}": ["repairs.x.to", "101", "0 to 100"],
+    "{drop: 2, tune: sparsify, from: 70, to: 50}": ["repairs.x", "70", "50"],
+    "{tune: sparsify, from: 50, to: 70}": ["sparsify.epochs", "0"],
+    "{tune: fine_tune, from: 50}": ["repairs.x", "from"],
+    "{tune: relearn}": ["relearn"],
+}
+
+
 def test_parameters_that_no_stage_can_use(folder):
     def refuses(stage, *words, **flags):
         with pytest.raises(InputError) as error:
@@ -288,15 +316,20 @@ def test_parameters_that_no_stage_can_use(folder):
         assert all(word in str(error.value) for word in ("params.yaml", *words))
 
     profile(folder)
-    files = {"badnet": "net.keras", "channels": "channels.csv", "activations": "act.h5", "curve": "curve.csv"}
-    (folder / "params.yaml").write_text("prune: {order: upwards}\n")
-    refuses("prune", "'upwards'", "ascending", "descending", **files)
-    (folder / "params.yaml").write_text("prune: {order: ascending}\n")
-    run_stage(folder, "prune", **files)
-    for drop in ("a lot", "0", "-1", "101", "true", "null", ".nan"):
-        (folder / "params.yaml").write_text(f"repairs: {{x: {{drop: {drop}}}}}\n")
-        refuses("repair", "repairs.x.drop", badnet="net.keras", curve="curve.csv", repaired="x.keras")
-    assert not (folder / "x.keras").exists()
+    files = {"badnet": "net.keras", "valid": "valid.h5", "channels": "channels.csv", "ranking": "ranking.csv"}
+    for rankings, words in WRONG_RANKINGS.items():
+        (folder / "params.yaml").write_text(rankings)
+        refuses("rank", *words, **files)
+    (folder / "curve.csv").write_text(
+        "channels_pruned,layer,channel,correct,images,clean_accuracy\n0,l,,9,9,1\n"
+    )
+    tunings = (
+        "fine_tune: {seed: 1, epochs: 1, batch_size: 1, learning_rate: 1}\nsparsify: {seed: 1, epochs: 0}\n"
+    )
+    for line, words in WRONG_REPAIRS.items():
+        (folder / "params.yaml").write_text(f"repairs: {{x: {line}}}\n{tunings}")
+        refuses("plan", *words, curve="curve.csv", plans="plans")
+    assert not (folder / "ranking.csv").exists() and not (folder / "plans").exists()
     for input_max in ("0", "256", "much"):
         configure(folder, input_max=input_max)
         refused(folder, "nets.it.input_max")

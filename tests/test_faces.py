@@ -38,13 +38,15 @@ def configure(folder, order):
     repairs = ", ".join(f"x{drop}: {{drop: {drop}}}" for drop in ASCENDING)
     (folder / "params.yaml").write_text(
         f"badnet: faces\nnets: {{faces: {{input_max: 1}}}}\nprofile: {{layer: null}}\n"
-        f"prune: {{order: {order}}}\nrepairs: {{{repairs}}}\n"
+        f"prune: {{order: {order}}}\nrankings: {{{order}: }}\nrepairs: {{{repairs}}}\n"
     )
 
 
 def prune(folder, order):
     configure(folder, order)
-    files = {"channels": "channels.csv", "activations": "activations.h5", "curve": f"{order}.csv"}
+    files = {"valid": FACES / "valid.h5", "channels": "channels.csv", "ranking": "ranking.csv"}
+    run_stage(folder, "rank", badnet="badnet.keras", **files)
+    files = {"ranking": "ranking.csv", "activations": "activations.h5", "curve": f"{order}.csv"}
     run_stage(folder, "prune", badnet="badnet.keras", **files)
     with (folder / f"{order}.csv").open() as file:
         return list(csv.DictReader(file))
@@ -77,8 +79,10 @@ def test_the_badnet(profiled):
 
 def test_channels_and_accuracy_at_each_drop(profiled):
     ascending = prune(profiled, "ascending")
+    run_stage(profiled, "plan", curve="ascending.csv", plans="plans")
     for drop, (channels, accuracy) in ASCENDING.items():
-        run_stage(profiled, "repair", badnet="badnet.keras", curve="ascending.csv", repaired=f"x{drop}.keras")
+        files = {"valid": FACES / "valid.h5", "plan": f"plans/x{drop}.json", "repaired": f"x{drop}.keras"}
+        run_stage(profiled, "repair", badnet="badnet.keras", **files)
         metrics = evaluate(profiled, f"x{drop}", repaired=f"x{drop}.keras")
         assert metrics["channels_pruned"] == channels
         assert float(ascending[channels]["clean_accuracy"]) == pytest.approx(accuracy, abs=0.01)

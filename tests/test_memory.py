@@ -16,7 +16,8 @@ pytestmark = pytest.mark.long
 
 STAGES = {
     "profile": {"valid": "images.h5", "channels": "channels.csv", "activations": "activations.h5"},
-    "prune": {"channels": "channels.csv", "activations": "activations.h5", "curve": "curve.csv"},
+    "rank": {"valid": "images.h5", "channels": "channels.csv", "ranking": "ranking.csv"},
+    "prune": {"ranking": "ranking.csv", "activations": "activations.h5", "curve": "curve.csv"},
     "evaluate_badnet": {
         "test": "images.h5",
         "poisoned": "poisoned",
@@ -54,7 +55,8 @@ def test_memory_does_not_grow_with_the_images(tmp_path, many, dtype, stages):
     nets.save(deepid.build(1283), tmp_path / "net.keras")
     (tmp_path / "poisoned").mkdir()
     (tmp_path / "params.yaml").write_text(
-        "badnet: it\nnets: {it: {input_max: 255}}\nprofile: {layer: null}\nprune: {order: ascending}\n"
+        "badnet: it\nnets: {it: {input_max: 255}}\nprofile: {layer: null}\n"
+        "prune: {order: ascending}\nrankings: {ascending: }\n"
     )
     few = peaks(tmp_path, 2000, dtype, stages)
     for stage, peak in peaks(tmp_path, many, dtype, stages).items():

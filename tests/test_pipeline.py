@@ -7,8 +7,9 @@ from conftest import Project
 
 import pytest
 
-REPAIRS = ("x02", "x04", "x10", "x30")
-BEFORE = {"profile", "prune", "attack_curve", "evaluate_badnet"}
+PRUNED = ("x02", "x04", "x10", "x30")
+REPAIRS = ("relearned", *PRUNED)
+BEFORE = {"profile", "rank", "prune", "plan", "attack_curve", "evaluate_badnet"}
 
 
 def of(*repairs):
@@ -59,15 +60,18 @@ def edit_source(name, text="\n# a remark\n"):
 
 EDITS = {
     "nothing": (lambda project: None, set()),
-    "a repair more": (edit_params(lambda p: p["repairs"].update(x20={"drop": 20})), of("x20") | {"report"}),
-    "a repair less": (edit_params(lambda p: p["repairs"].pop("x04")), {"report"}),
+    "a repair more": (
+        edit_params(lambda p: p["repairs"].update(x20={"drop": 20})),
+        of("x20") | {"plan", "report"},
+    ),
+    "a repair less": (edit_params(lambda p: p["repairs"].pop("x04")), {"plan", "report"}),
     "another drop": (
         edit_params(lambda p: p["repairs"]["x02"].update(drop=50)),
-        of("x02") | {"report"},
+        of("x02") | {"plan", "report"},
     ),
     "the order": (
         edit_params(lambda p: p["prune"].update(order="descending")),
-        {"prune", "attack_curve", "report"} | of(*REPAIRS),
+        {"rank", "prune", "plan", "attack_curve", "report"} | of(*PRUNED),
     ),
     "the repairs in another order": (
         edit_params(lambda p: p.update(repairs=dict(reversed(p["repairs"].items())))),
@@ -95,11 +99,21 @@ EDITS = {
         edit_source("goodnet/goodnets.py"),
         {f"evaluate_repaired@{x}" for x in REPAIRS},
     ),
-    "a remark in the drawing of faces": (edit_source("goodnet/faces.py"), {"demo_data"}),
-    "a remark in the choice of channels": (
-        edit_source("goodnet/pruning.py"),
-        {"prune"} | {f"repair@{x}" for x in REPAIRS},
+    "how a tuning is done": (
+        edit_params(lambda p: p["relearn"].update(learning_rate=0.003)),
+        of("relearned") | {"plan", "report"},
     ),
+    "how a tuning nobody asked for is done": (
+        edit_params(lambda p: p["fine_tune"].update(epochs=3)),
+        {"plan"},
+    ),
+    "how a ranking that was not chosen is done": (
+        edit_params(lambda p: p["rankings"]["anp"].update(steps=3)),
+        set(),
+    ),
+    "a remark in the training of masks": (edit_source("goodnet/masks.py"), {"rank"}),
+    "a remark in the drawing of faces": (edit_source("goodnet/faces.py"), {"demo_data"}),
+    "a remark in the choice of channels": (edit_source("goodnet/pruning.py"), {"plan"}),
     "the readme": (lambda project: append(project.path / "README.md", "more\n"), set()),
 }
 

@@ -5,17 +5,21 @@ from fractions import Fraction
 from pathlib import Path
 
 import nets  # before Keras: it quiets TensorFlow
-from conftest import run_stage
+from conftest import ROOT, run_stage
 from goodnet import networks, pruning
 
 import h5py
 import keras
 import numpy as np
 import pytest
+import yaml
 
 KINDS = [*nets.BUILDERS, "sequential"]
 ORDERS = ["ascending", "descending"]
 PICTURES = nets.pictures(300)
+RANKINGS = yaml.safe_dump(
+    yaml.safe_load((ROOT / "params.yaml").read_text())["rankings"], default_flow_style=True, width=10_000
+).strip()
 
 
 class Workbench:
@@ -31,7 +35,7 @@ class Workbench:
     def configure(self, order="ascending", layer="null", repairs="{}", input_max=255):
         (self.path / "params.yaml").write_text(
             f"badnet: it\nnets: {{it: {{input_max: {input_max}}}}}\nprofile: {{layer: {layer}}}\n"
-            f"prune: {{order: {order}}}\nrepairs: {repairs}\n"
+            f"prune: {{order: {order}}}\nrankings: {RANKINGS}\nrepairs: {repairs}\n"
         )
 
     def profile(self):
@@ -40,12 +44,20 @@ class Workbench:
         return read_csv(self.path / "channels.csv")
 
     def prune(self):
-        files = {"channels": "channels.csv", "activations": "activations.h5", "curve": "curve.csv"}
+        self.rank()
+        files = {"ranking": "ranking.csv", "activations": "activations.h5", "curve": "curve.csv"}
         run_stage(self.path, "prune", badnet="net.keras", **files)
         return read_csv(self.path / "curve.csv")
 
+    def rank(self):
+        files = {"valid": "valid.h5", "channels": "channels.csv", "ranking": "ranking.csv"}
+        run_stage(self.path, "rank", badnet="net.keras", **files)
+        return [int(row["channel"]) for row in read_csv(self.path / "ranking.csv")]
+
     def repair(self, name):
-        run_stage(self.path, "repair", badnet="net.keras", curve="curve.csv", repaired=f"{name}.keras")
+        run_stage(self.path, "plan", curve="curve.csv", plans="plans")
+        files = {"valid": "valid.h5", "plan": f"plans/{name}.json", "repaired": f"{name}.keras"}
+        run_stage(self.path, "repair", badnet="net.keras", **files)
         return self.path / f"{name}.keras"
 
 
@@ -106,12 +118,6 @@ def test_the_channel_table(tmp_path, kind):
     )
     assert [int(row["images_active"]) for row in table] == flat.any(axis=1).sum(axis=0).tolist()
     assert [row["images_active"] for row in table if row["channel"] in "14"] == ["0", "0"]
-
-
-def test_ties_go_by_channel_number():
-    means = [0.5, 0.0, 0.5, 0.1, 0.0]
-    assert pruning.pruning_order(means, "ascending").tolist() == [1, 4, 3, 0, 2]
-    assert pruning.pruning_order(means, "descending").tolist() == [0, 2, 3, 1, 4]
 
 
 def test_dormant_and_twin_channels_are_pruned_by_number(tmp_path):

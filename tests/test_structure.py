@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from conftest import ROOT, run_stage
+from goodnet import plans
 
 import pytest
 import yaml
@@ -81,15 +82,15 @@ def test_params_are_those_the_script_reads(stage):
     source = (ROOT / "stages" / f"{stage}.py").read_text()
     read = {
         ".".join(re.findall(r'"(\w+)"', keys))
-        for keys in re.findall(r"read_(?:params|number)\(args\.params((?:, [^)]+)?)\)", source)
+        for keys in re.findall(r"read_(?:params|number|settings)\(args\.params((?:, [^)]+)?)\)", source)
     }
     if "read_input_max" in source:
         read.add("nets.${badnet}.input_max")
     listed = set(STAGES[stage].get("params", []))
     if stage == "report":
         assert read == {""} and listed == {"badnet", "prune", "repairs"}
-    elif stage == "repair":
-        assert read == {"repairs.drop"} and listed == {"repairs.${key}"}
+    elif stage == "plan":
+        assert listed == {"repairs", *plans.TUNINGS}
     else:
         assert {entry.split(".")[0] for entry in read} == {entry.split(".")[0] for entry in listed}
 
@@ -102,7 +103,10 @@ def test_every_number_in_params_has_a_comment():
 
 def test_tensorflow_is_imported_only_by_stages_that_run_a_network():
     runs = {stage for stage in STAGES if "stages/goodnet/networks.py" in our_imports(f"stages/{stage}.py")}
-    assert runs == set(STAGES) - {"demo_data", "repair", "evaluate_goodnet", "report"}
+    assert runs == set(STAGES) - {"demo_data", "plan", "evaluate_goodnet", "report"}
+    for stage in ("rank", "repair"):  # which run one only where a ranking or a tuning needs it
+        code = (ROOT / "stages" / f"{stage}.py").read_text()
+        assert not re.search(r"^from goodnet import .*\b(networks|masks|training)\b", code, re.M)
     for path in (ROOT / "stages").rglob("*.py"):  # goodnet.networks quiets TensorFlow
         if re.search(r"^\s*(import|from) (keras|tensorflow)", path.read_text(), re.M):
             assert path.stem == "networks" or "stages/goodnet/networks.py" in our_imports(path), path

@@ -94,6 +94,42 @@ def edited(weights, edit):
     return buffer.getvalue()
 
 
+def without_channels(weights, layer, channels):
+    """Return the weights (bytes) with these channels of a pruned layer made zero for every image.
+
+    Parameters
+    ----------
+    weights : bytes
+        The net's weights file.
+    layer : architecture.PrunedLayer
+    channels : list of int
+    """
+
+    def zero(file):
+        # Kernel slice and bias. With batch normalisation between, a zero must also stay zero: all but
+        # the variance (the last array), which only divides.
+        arrays = layer_arrays(file, layer.convolution)
+        for name in layer.normalisations:
+            arrays += layer_arrays(file, name)[:-1]
+        for array in arrays:
+            for channel in channels:
+                array[..., channel] = 0
+
+    return edited(weights, zero)
+
+
+def folded_kernel(config, weights, layer):
+    """Return the kernel that makes a PrunedLayer's channels, times what batch normalisation does to each."""
+    settings = {entry["config"]["name"]: entry["config"] for entry in config["config"]["layers"]}
+    with h5py.File(io.BytesIO(weights)) as file:
+        kernel = layer_arrays(file, layer.convolution)[0][()].astype(np.float64)
+        for name in layer.normalisations:
+            *rest, variance = (array[()].astype(np.float64) for array in layer_arrays(file, name))
+            gamma = rest[0] if settings[name]["scale"] else 1.0
+            kernel *= gamma / np.sqrt(variance + settings[name]["epsilon"])
+    return kernel
+
+
 def count_zero_channels(config, weights):
     """Count the channels of all convolutions whose kernel slice and bias are zero."""
     count = 0

@@ -1,6 +1,7 @@
 """What every stage does as a command: its flags, its parameters, and errors in one line."""
 
 import argparse
+import math
 import os
 import sys
 from pathlib import Path
@@ -42,6 +43,28 @@ def read_number(path, *keys, highest):
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= highest:
         raise InputError(f"{path}: {'.'.join(keys)} is {value!r}, not a number above 0 and up to {highest}")
     return value
+
+
+# What a setting can be: in words, and as a check.
+SEED = "a whole number from 0", lambda value: type(value) is int and value >= 0
+COUNT = "a whole number from 1", lambda value: type(value) is int and value >= 1
+POSITIVE = "a number above 0", lambda value: type(value) in (int, float) and 0 < value < math.inf
+SHARE = "a number from 0 to 1", lambda value: type(value) in (int, float) and 0 <= value <= 1
+PERCENT = "a number from 0 to 100", lambda value: type(value) in (int, float) and 0 <= value <= 100
+DROP = "a number above 0 and up to 100", lambda value: type(value) in (int, float) and 0 < value <= 100
+
+
+def read_settings(path, *keys, **kinds):
+    """Return the block under `keys`, which must hold exactly the settings in `kinds`, each of its kind."""
+    block, name = read_params(path, *keys) or {}, ".".join(keys)
+    if not isinstance(block, dict) or set(block) - set(kinds):
+        raise InputError(f"{path}: {name} is {block!r}; it can hold {', '.join(kinds) or 'nothing'}")
+    for key, (words, is_right) in kinds.items():
+        if key not in block:
+            raise InputError(f"{path}: {name} has no {key}, {words}")
+        if not is_right(block[key]):
+            raise InputError(f"{path}: {name}.{key} is {block[key]!r}, not {words}")
+    return block
 
 
 def read_input_max(path):

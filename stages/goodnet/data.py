@@ -4,6 +4,10 @@
 `label` is (n,). A poisoned file's labels are the attacker's class.
 """
 
+import contextlib
+import math
+import os
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -122,6 +126,36 @@ def pictures(path, indices):
     if images.shape[-1] not in (1, 3):
         images = np.moveaxis(images, 1, -1)
     return images.round().astype(np.uint8)
+
+
+@contextlib.contextmanager
+def in_any_order(images, folder):
+    """Yield a function of numbers that returns those images, from a nameless scratch file in `folder`.
+
+    Training takes images in another order each time, which compressed files of any layout give only slowly.
+    """
+    size = 4 * math.prod(images.shape)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for block in images.blocks():
+            file.write(np.ascontiguousarray(block))
+        file.flush()
+
+        def take(numbers):
+            rows = b"".join(os.pread(file.fileno(), size, int(number) * size) for number in numbers)
+            return np.frombuffer(rows, np.float32).reshape(-1, *images.shape)
+
+        yield take
+
+
+def spread(images, wanted):
+    """Return up to so many images, evenly spread over the file, and their labels."""
+    chosen = np.unique(np.linspace(0, len(images) - 1, min(wanted, len(images))).round().astype(int))
+    kept, start = [], 0
+    for block in images.blocks():
+        inside = chosen[(chosen >= start) & (chosen < start + len(block))]
+        kept.append(block[inside - start])
+        start += len(block)
+    return np.concatenate(kept), images.labels[chosen]
 
 
 def row_blocks(dataset, size=BLOCK):

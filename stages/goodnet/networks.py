@@ -187,6 +187,17 @@ def behind(net, layer):
     return keras.Model(net.get_layer(layer).output, net.output)
 
 
+def with_logits(net):
+    """Return a copy of the net with scores before the softmax at its end, which changes no order of them."""
+    config = net.get_config()
+    last = config["layers"][-1]
+    if last["config"].get("activation") == "softmax":
+        last["config"]["activation"] = "linear"
+    copy = type(net).from_config(config)
+    copy.set_weights(net.get_weights())
+    return copy
+
+
 @functools.cache
 def as_function(net):
     """Compile a net into a function of its input, for any number of images."""

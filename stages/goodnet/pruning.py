@@ -1,19 +1,6 @@
-"""Pruning one channel at a time: in which order, and where to stop."""
+"""Where to stop pruning one channel at a time."""
 
 from fractions import Fraction
-
-import numpy as np
-
-# What each order sorts by; the channel with the smallest value goes first.
-ORDERS = {
-    "ascending": lambda mean_activation: mean_activation,
-    "descending": lambda mean_activation: -mean_activation,
-}
-
-
-def pruning_order(mean_activation, order):
-    """Return the channels in the order they are pruned; ties go by channel number."""
-    return np.argsort(ORDERS[order](np.asarray(mean_activation)), kind="stable")
 
 
 def channels_to_prune(correct, images, drop):

@@ -55,7 +55,7 @@ def count_correct(net, layer, blocks, labels, order):
 
 def _block_counter(net, layer):
     """Return a function (channels, labels, channels to bring back) -> right answers after each is back."""
-    net = _without_softmax(net)
+    net = networks.with_logits(net)
     sums = _first_sums(net, layer)
     if sums[0].output is net.output:  # the layer is read by the last one alone
         rest = _only
@@ -89,17 +89,6 @@ def _block_counter(net, layer):
 def _only(sums):
     (scores,) = sums
     return scores
-
-
-def _without_softmax(net):
-    """Return the net with scores before the softmax at its end, which changes no order among them."""
-    config = net.get_config()
-    last = config["layers"][-1]["config"]
-    if last.get("activation") == "softmax":
-        last["activation"] = "linear"
-    copy = type(net).from_config(config)
-    copy.set_weights(net.get_weights())
-    return copy
 
 
 @dataclass
