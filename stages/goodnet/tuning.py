@@ -28,6 +28,9 @@ def tune(net, pruned, channels, images, labels, input_max, progress, settings):
     """
     networks.make_reproducible(settings["seed"])
     trained = networks.with_logits(net)
+    for layer in trained.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False  # few images would spoil the statistics of the many it was trained on
     # Training is steadier on inputs up to 1; the first layers take the factor back afterwards.
     first = [layer for layer in trained.layers if _reads_images(trained, layer)]
     factor = np.float32(input_max if first else 1)
@@ -35,11 +38,10 @@ def tune(net, pruned, channels, images, labels, input_max, progress, settings):
         layer.kernel.assign(layer.kernel * factor)
 
     kept = {id(variable): tf.Variable(tf.ones_like(variable)) for variable in trained.trainable_variables}
-    for name in (pruned.convolution, *pruned.normalisations):
-        for variable in trained.get_layer(name).trainable_variables:
-            ones = np.ones(variable.shape, np.float32)
-            ones[..., channels] = 0
-            kept[id(variable)].assign(ones)
+    for variable in trained.get_layer(pruned.convolution).trainable_variables:
+        ones = np.ones(variable.shape, np.float32)
+        ones[..., channels] = 0
+        kept[id(variable)].assign(ones)
     kernels = [variable for variable in trained.trainable_variables if len(variable.shape) > 1]
 
     numbers = np.arange(len(labels))
