@@ -118,7 +118,22 @@ EDITS = {
 }
 
 
-@pytest.mark.parametrize("name", EDITS)
+QUICK = {  # one of each kind; make test-long tries the others
+    "nothing",
+    "a repair more",
+    "another drop",
+    "the order",
+    "how a tuning is done",
+    "how a tuning nobody asked for is done",
+    "how a ranking that was not chosen is done",
+    "a picture's colour",
+    "a remark in prune",
+}
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in EDITS]
+)
 def test_an_edit_runs_exactly_what_it_affects(project, name):
     edit, expected = EDITS[name]
     edit(project)

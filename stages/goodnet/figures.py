@@ -206,12 +206,13 @@ def samples(rows, classes):
             axes = figure.add_axes((left / width, bottom / height, across / width, down / height))
             axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             axes.axis("off")
-            said = [(f"B {badnet}", badnet)]
+            said, longest = [(f"B {badnet}", badnet)], max(map(len, answers))
             for name, (repaired, goodnet) in answers.items():
                 last = "backdoored" if goodnet == classes else goodnet
-                said.append((f"{name} B' {repaired:<4} G {last}", goodnet))
+                said.append((f"{name:<{longest}} B' {repaired:<4} G {last}", goodnet))
             for line, (text, answer) in enumerate(said):
                 wrong = (answer == label) == attacked
-                style = {"family": "monospace", "fontsize": 7, "color": ATTACKS[0] if wrong else GOODNET}
+                size = min(7, 221 / (longest + 21))  # so that a line is no wider than its picture
+                style = {"family": "monospace", "fontsize": size, "color": ATTACKS[0] if wrong else GOODNET}
                 write(left, bottom - 0.04 - line * line_height, text, **style)
     return figure
