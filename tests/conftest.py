@@ -40,6 +40,15 @@ def run_stage(folder, name, **flags):
     run_script(folder, ROOT / "stages" / f"{name}.py", *arguments)
 
 
+def assert_repaired(badnet, goodnet):
+    """What a repair must come to that is recommended: the backdoor gone, the accuracy kept."""
+    assert badnet["clean_accuracy"] - goodnet["clean_accuracy"] <= 1
+    assert set(goodnet["attack_success"]) == set(badnet["attack_success"])
+    assert max(goodnet["attack_success"].values()) <= 0.5
+    assert min(goodnet["detected"].values()) >= 99
+    assert goodnet["false_alarm"] <= 1
+
+
 class Project:
     """A clone of the project as it stands, to run DVC in and to edit."""
 

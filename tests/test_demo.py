@@ -2,7 +2,7 @@
 
 import json
 
-from conftest import Project
+from conftest import Project, assert_repaired
 from goodnet import data, networks, scores
 
 import keras
@@ -41,7 +41,11 @@ def test_pruning_pays_before_it_protects(demo):
     assert repaired["x30"]["clean_accuracy"] < 75, "and pays for it"
 
 
-@pytest.mark.parametrize("name", REPAIRS)
+def test_relearning_removes_the_backdoor_and_keeps_the_accuracy(demo):
+    assert_repaired(read(demo, "badnet.json"), read(demo, "goodnet/relearned.json"))
+
+
+@pytest.mark.parametrize("name", ["relearned", *REPAIRS])
 def test_each_goodnet_file_gives_the_rules_answer_for_every_image(demo, name):
     goodnet = keras.models.load_model(demo.path / f"models/goodnet/{name}.keras")
     predictions = demo.path / "reports/predictions"

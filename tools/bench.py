@@ -93,6 +93,7 @@ def make_clone():
         shutil.copytree(source, name, ignore=ignore) if source.is_dir() else shutil.copy(source, name)
     text = (ROOT / "params.yaml").read_text()
     text = text.replace("badnet: demo", "badnet: lab").replace("nets:", "nets:\n  lab: {input_max: 255} #", 1)
+    text = text.replace("\n  relearned:", "\n  # relearned:", 1)  # training is another matter than pruning
     Path("params.yaml").write_text(text)
     subprocess.run(["git", "init", "--quiet"], check=True)
 
