@@ -5,7 +5,7 @@ import json
 import sys
 
 import nets  # before Keras: it quiets TensorFlow
-from conftest import ROOT, Project, assert_repaired, run_stage
+from conftest import ROOT, Project, run_stage
 
 import h5py
 import keras
@@ -115,7 +115,6 @@ def test_the_whole_pipeline(tmp_path):
     assert badnet["attack_success"]["lipstick"] == pytest.approx(99.90, abs=0.1)
     for drop, (channels, _) in ASCENDING.items():
         assert metrics(clone, f"repaired/x{drop:02}")["channels_pruned"] == channels
-    assert_repaired(badnet, metrics(clone, "goodnet/relearned"))
     clone.dvc("exp", "run", "-S", "prune.order=descending", "report")
     for drop, channels in DESCENDING.items():
         assert metrics(clone, f"repaired/x{drop:02}")["channels_pruned"] == channels
