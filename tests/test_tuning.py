@@ -160,6 +160,14 @@ def test_the_images_held_out_are_of_all_classes():
     assert len(learned) == 180 and len(held_out) == 0
 
 
+def test_nothing_held_out_means_the_last_epoch(tmp_path):
+    it = bench(tmp_path, "deepid_like", epochs=2)
+    params = yaml.safe_load((tmp_path / "params.yaml").read_text())
+    params["relearn"]["held_out"] = 0
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    assert right(it, it.repair("relearned")) > 0
+
+
 def test_suspects_are_the_classes_with_a_short_way(tmp_path):
     """A net with a channel that is never active, and from which one push leads to class 3, or to class 5."""
     features = keras.Input((2, 2, 4))

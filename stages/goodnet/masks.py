@@ -23,7 +23,7 @@ class SplitNet:
     net : keras.Model
     layer : architecture.PrunedLayer
     images : array (n, height, width, channels)
-        Clean images in the net's range. `sample` of them are used.
+        Clean images in the net's range.
     labels : array of int
     """
 
