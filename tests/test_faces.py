@@ -5,7 +5,7 @@ import json
 import sys
 
 import nets  # before Keras: it quiets TensorFlow
-from conftest import ROOT, Project, run_stage
+from conftest import ROOT, Project, assert_repaired, run_stage
 
 import h5py
 import keras
@@ -113,6 +113,7 @@ def test_the_whole_pipeline(tmp_path):
     assert badnet["clean_accuracy"] == pytest.approx(99.85, abs=0.1)
     assert badnet["attack_success"]["eyebrows"] == pytest.approx(99.95, abs=0.1)
     assert badnet["attack_success"]["lipstick"] == pytest.approx(99.90, abs=0.1)
+    assert_repaired(badnet, metrics(clone, "goodnet/relearned"))
     for drop, (channels, _) in ASCENDING.items():
         assert metrics(clone, f"repaired/x{drop:02}")["channels_pruned"] == channels
     clone.dvc("exp", "run", "-S", "prune.order=descending", "report")

@@ -1,5 +1,6 @@
 """Memory: bounded, however many images there are."""
 
+import json
 import os
 import subprocess
 import sys
@@ -25,6 +26,13 @@ STAGES = {
         "predictions": "predictions.h5",
         "activations": "test_activations.h5",
     },
+    "repair": {"valid": "images.h5", "plan": "plan.json", "repaired": "repaired.keras"},
+}
+PLAN = {
+    "layer": None,
+    "channels": [],
+    "tune": "fine_tune",
+    "settings": {"seed": 1, "epochs": 1, "batch_size": 64, "learning_rate": 0.001},
 }
 
 
@@ -58,6 +66,7 @@ def test_memory_does_not_grow_with_the_images(tmp_path, many, dtype, stages):
         "badnet: it\nnets: {it: {input_max: 255}}\nprofile: {layer: null}\n"
         "prune: {order: ascending}\nrankings: {ascending: }\n"
     )
+    (tmp_path / "plan.json").write_text(json.dumps(PLAN))
     few = peaks(tmp_path, 2000, dtype, stages)
     for stage, peak in peaks(tmp_path, many, dtype, stages).items():
         assert peak < 1.2e9

@@ -9,6 +9,7 @@ import nets  # before Keras: it quiets TensorFlow
 from conftest import ROOT, Project, run_script
 from goodnet import architecture, goodnets, networks
 from goodnet.command import InputError
+from workbench import read_csv
 
 import h5py
 import keras
@@ -401,3 +402,39 @@ def test_import_images_that_cannot_be(tmp_path, arguments, words):
     line = refusal(ROOT, "import_images", arguments, tmp_path)
     assert all(word in line for word in words), line
     assert not (tmp_path / "out.h5").exists() and not list(tmp_path.glob(".*partial*"))
+
+
+@pytest.mark.long
+def test_compare(project):
+    """Against experiments of the same settings, run as a user would."""
+    tool("compare", "demo", "--only", "l1", "sparsify", cwd=project.path)
+    rows = read_csv(project.path / "docs/comparison.csv")
+    assert [(row["by"], row["drop"]) for row in rows] == [
+        *(("l1", str(drop)) for drop in (2, 4, 10, 30)),
+        ("sparsify", "2"),
+    ]
+
+    def assert_same(row, repair):
+        metrics = json.loads((project.path / f"reports/goodnet/{repair}.json").read_text())
+        assert float(row["clean_accuracy"]) == metrics["clean_accuracy"]
+        assert float(row["attack_success"]) == max(metrics["attack_success"].values())
+        assert float(row["detected"]) == min(metrics["detected"].values())
+        assert float(row["false_alarm"]) == metrics["false_alarm"]
+        assert float(row["seconds"]) > 0
+
+    project.dvc("exp", "run", "--set-param", "prune.order=l1")
+    for row in rows[:-1]:
+        assert_same(row, f"x{int(row['drop']):02}")
+    project.git("checkout", "params.yaml")
+    project.dvc("exp", "run", "--set-param", "+repairs.sparse={drop:2,tune:sparsify,from:50,to:70}")
+    assert_same(rows[-1], "sparse")
+    text = (project.path / "docs/comparison.md").read_text()
+    for row in (rows[2], rows[-1]):
+        assert f"| {float(row['clean_accuracy']):.2f} | {float(row['attack_success']):.2f} |" in text
+    assert Image.open(project.path / "docs/comparison.png").size[0] > 500
+
+
+def test_compare_needs_a_net_with_an_attack(clone):
+    done = tool("compare", "mine", cwd=clone.path, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: mine: is no net of params.yaml") and done.stderr.count("\n") == 1

@@ -31,7 +31,7 @@ def bench(tmp_path, kind, epochs=6):
     params = yaml.safe_load((tmp_path / "params.yaml").read_text())
     for name in ("fine_tune", "relearn", "sparsify"):
         params[name] |= {"epochs": epochs, "batch_size": 50, "learning_rate": 0.003}
-    params["relearn"] |= {"suspects": 2, "held_out": 0.1}
+    params["relearn"]["suspects"] = 2
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     bench.profile()
     bench.prune()
@@ -148,24 +148,6 @@ def test_the_same_bytes_again_and_after_a_kill(tmp_path, name):
     assert it.repair(name).read_bytes() == undisturbed
     progress.write_bytes(b"PK half a file")
     assert it.repair(name).read_bytes() == undisturbed
-
-
-def test_the_images_held_out_are_of_all_classes():
-    labels = np.repeat(np.arange(20), 9)
-    labels = np.random.default_rng(0).permutation(labels)
-    learned, held_out = relearning.hold_out(labels, 0.12)
-    assert sorted([*learned, *held_out]) == list(range(180)) and len(held_out) == round(0.12 * 180)
-    assert set(labels[held_out]) == set(range(20))
-    learned, held_out = relearning.hold_out(labels, 0)
-    assert len(learned) == 180 and len(held_out) == 0
-
-
-def test_nothing_held_out_means_the_last_epoch(tmp_path):
-    it = bench(tmp_path, "deepid_like", epochs=2)
-    params = yaml.safe_load((tmp_path / "params.yaml").read_text())
-    params["relearn"]["held_out"] = 0
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    assert right(it, it.repair("relearned")) > 0
 
 
 def test_suspects_are_the_classes_with_a_short_way(tmp_path):

@@ -9,7 +9,6 @@ import argparse
 import csv
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -17,10 +16,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from stopwatch import ROOT, Stopwatch
+
 import h5py
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
 VALID, TEST, CLASSES = 11_547, 12_830, 1283
 
 # What a notebook does. It reads all images, as the lab's own code does.
@@ -41,18 +41,6 @@ for channel in order:
     convolution.set_weights([kernel, bias])
     rows.append(np.count_nonzero(net.predict(images, verbose=0).argmax(axis=1) == labels))
 print(json.dumps({"correct": [int(row) for row in rows], "work": time.perf_counter() - started}))
-"""
-
-# Stands in for `python` in the stages' commands: runs it, and writes down its seconds and peak memory.
-PYTHON = """#!{python}
-import json, os, subprocess, sys, time
-started = time.monotonic()
-process = subprocess.Popen([{python!r}, *sys.argv[1:]])
-_, status, usage = os.wait4(process.pid, 0)
-row = {{"command": sys.argv[1:], "seconds": time.monotonic() - started, "megabytes": usage.ru_maxrss / 1000}}
-with open({log!r}, "a") as log:
-    print(json.dumps(row), file=log)
-sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
@@ -84,51 +72,18 @@ def make_inputs(valid, test):
     networks.save(net, Path("models/lab/badnet.keras"))
 
 
-def make_clone():
-    """Put the project as it stands, with the lab's net chosen, into the current folder."""
-    for name in ("dvc.yaml", ".dvc/config", ".dvcignore", ".gitignore", "stages"):
-        Path(name).parent.mkdir(exist_ok=True)
-        ignore = shutil.ignore_patterns("__pycache__")
-        source = ROOT / name
-        shutil.copytree(source, name, ignore=ignore) if source.is_dir() else shutil.copy(source, name)
+def params_of_the_lab():
+    """Return params.yaml with the lab's net chosen, and no training: that is another matter than pruning."""
     text = (ROOT / "params.yaml").read_text()
     text = text.replace("badnet: demo", "badnet: lab").replace("nets:", "nets:\n  lab: {input_max: 255} #", 1)
-    text = text.replace("\n  relearned:", "\n  # relearned:", 1)  # training is another matter than pruning
-    Path("params.yaml").write_text(text)
-    subprocess.run(["git", "init", "--quiet"], check=True)
+    return text.replace("\n  relearned:", "\n  # relearned:", 1)
 
 
-def dvc(*arguments):
-    """Run DVC; return its seconds."""
-    started = time.monotonic()
-    path = f"{Path('bin').resolve()}{os.pathsep}{os.environ['PATH']}"
-    command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(
-        command, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        sys.exit(f"error: dvc {' '.join(arguments)} failed:\n{done.stderr}")
-    return time.monotonic() - started
-
-
-def stages_run(log):
-    """Return (stage and repair, seconds, megabytes) of what ran since last asked."""
-    rows = [json.loads(line) for line in log.read_text().splitlines()]
-    log.unlink()
-    named = []
-    for row in rows:
-        stage = Path(row["command"][0]).stem
-        words = [Path(word) for word in row["command"]]
-        repair = [path.stem for path in words if path.parent.name == "repaired" and path.suffix != ""]
-        named.append((f"{stage}@{repair[0]}" if repair else stage, row["seconds"], row["megabytes"]))
-    return named
-
-
-def bench_pipeline(log):
+def bench_pipeline(watch):
     """Time the pipeline, one repair more, and a run with nothing to do."""
-    dvc("add", "data/lab/valid.h5", "data/lab/test.h5", "data/lab/poisoned", "models/lab/badnet.keras")
-    total = dvc("repro", "report")
-    rows = stages_run(log)
+    watch.dvc("add", "data/lab/valid.h5", "data/lab/test.h5", "data/lab/poisoned", "models/lab/badnet.keras")
+    _, total = watch.dvc("repro", "report")
+    rows = watch.stages_run()
     print(f"{'stage':24}{'seconds':>10}{'peak MB':>10}")
     for stage, seconds, megabytes in rows:
         print(f"{stage:24}{seconds:10.1f}{megabytes:10.0f}")
@@ -137,10 +92,10 @@ def bench_pipeline(log):
     print(f"{'dvc repro report':24}{total:10.1f}{max(row[2] for row in rows):10.0f}")
     params = Path("params.yaml")
     params.write_text(params.read_text().replace("\nrepairs:", "\nrepairs:\n  x20: {drop: 20}\n  #", 1))
-    print(f"{'one repair more':24}{dvc('repro', 'report'):10.1f}")
-    print(f"    {', '.join(stage for stage, _, _ in stages_run(log))}")
-    print(f"{'nothing to do':24}{dvc('repro', 'report'):10.1f}")
-    if log.exists():
+    print(f"{'one repair more':24}{watch.dvc('repro', 'report')[1]:10.1f}")
+    print(f"    {', '.join(stage for stage, _, _ in watch.stages_run())}")
+    print(f"{'nothing to do':24}{watch.dvc('repro', 'report')[1]:10.1f}")
+    if watch.stages_run():
         sys.exit("error: a run with nothing to do ran something")
     return {stage: (seconds, megabytes) for stage, seconds, megabytes in rows}
 
@@ -203,18 +158,14 @@ def main():
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        make_clone()
+        watch = Stopwatch(Path(folder), params_of_the_lab())
         size = (args.valid * 8 + args.test * 8) * 3 * 55 * 47
         print(f"drawing {args.valid + 2 * args.test:,} images, {size / 1e6:,.0f} MB", file=sys.stderr)
         # In a process of its own, so that this one stays free of TensorFlow.
         code = "import sys; sys.path.insert(0, sys.argv[1]); import bench; bench.make_inputs({}, {})"
         tools = str(Path(__file__).resolve().parent)
         subprocess.run([sys.executable, "-c", code.format(args.valid, args.test), tools], check=True)
-        log, python = Path("stages.log").resolve(), Path("bin/python")
-        python.parent.mkdir()
-        python.write_text(PYTHON.format(python=sys.executable, log=str(log)))
-        python.chmod(0o755)
-        stages = bench_pipeline(log)
+        stages = bench_pipeline(watch)
         if not args.no_plain:
             bench_plain(stages)
         os.chdir(ROOT)

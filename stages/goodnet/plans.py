@@ -3,14 +3,12 @@
 from goodnet import command
 from goodnet.command import COUNT, DROP, PERCENT, POSITIVE, SEED, SHARE, InputError
 
-PART = "a number from 0 to below 1", lambda value: type(value) in (int, float) and 0 <= value < 1
 TRAINING = {"seed": SEED, "epochs": COUNT, "batch_size": COUNT, "learning_rate": POSITIVE}
 TUNINGS = {  # by name: the settings of its own block in params.yaml
     "fine_tune": TRAINING,
     "sparsify": TRAINING,
     "relearn": TRAINING
     | {
-        "held_out": PART,
         "imitation": SHARE,
         "suspects": COUNT,
         "push": POSITIVE,

@@ -5,9 +5,13 @@ classes never meet the trigger, but from few images a class they do not become a
 B as well, the teacher, and three things keep B from teaching its backdoor:
 
 - B is asked about clean images only, and imitated only where it is right.
-- Not imitated is what B says of the suspects: the classes that one push, the same change of features for
+- What B says of the suspects is not imitated: the classes that one push, the same change of features for
   every image, moves its answers to most easily. A backdoor is a short way to the attacker's class.
-- The pupil is shown pushed features, and B's answers to the same features without the push.
+- The pupil is shown features pushed to where B and the pupil itself, as far as it has learned, call them a
+  suspect; what it should say is what B says without the push.
+
+No image is held out to choose an epoch by: the learning rate ends at zero, and among the last epochs those
+few images would choose by chance.
 """
 
 from goodnet import augmentation, networks, training
@@ -45,20 +49,13 @@ def relearn(badnet, layer, channels, images, labels, input_max, progress, settin
     left = np.ones(trunk.output_shape[-1], np.float32)
     left[channels] = 0
 
-    learned, held_out = hold_out(labels, settings["held_out"])
-    features = networks.as_function(trunk)
-    held_out_features = [features(images(part)) * left for part in _parts(held_out)]
     rng = np.random.default_rng(settings["seed"])
-    sample = features(images(np.sort(rng.permutation(learned)[:PUSH_SAMPLE])))
-    pushes = Pushes(teacher, sample, settings["suspects"], settings["push"])
-
-    optimizer = training.adam(
-        pupil.trainable_variables,
-        settings["learning_rate"],
-        training.steps(learned, settings["epochs"], settings["batch_size"]),
-    )
+    sample = images(np.sort(rng.permutation(len(labels))[:PUSH_SAMPLE]))
+    pushes = Pushes(teacher, networks.as_function(trunk)(sample), settings["suspects"], settings["push"])
     unsuspected = np.ones(networks.classes(badnet), np.float32)
     unsuspected[pushes.targets[: max(1, len(unsuspected) // UNIMITATED)]] = 0
+
+    optimizer = training.adam(pupil.trainable_variables, len(labels), settings)
 
     @tf.function(reduce_retracing=True)
     def learn(shown, labels, suspect, is_pushed, *change):
@@ -66,13 +63,12 @@ def relearn(badnet, layer, channels, images, labels, input_max, progress, settin
         taught = teacher(seen, training=False)
         is_right = tf.argmax(taught, axis=1, output_type=labels.dtype) == labels
         is_imitated = tf.cast(is_right, tf.float32) * tf.gather(unsuspected, labels)
-        pushed = tf.where(is_pushed, pushes.pushed(seen, pushes.advance(seen, suspect)), seen)
-        without_suspects = -1e4 * (1 - unsuspected)
+        push = pushes.advance(seen, suspect, lambda features: pupil(features * left, training=False))
+        pushed = tf.where(is_pushed, pushes.pushed(seen, push), seen)
+        imitated = tf.nn.softmax(taught - 1e4 * (1 - unsuspected))
         with tf.GradientTape() as tape:
             logits = pupil(pushed * left, training=True)
-            apart = tf.nn.softmax_cross_entropy_with_logits(
-                tf.nn.softmax(taught + without_suspects), logits + without_suspects
-            )
+            apart = tf.nn.softmax_cross_entropy_with_logits(imitated, logits)
             loss = settings["imitation"] * tf.reduce_mean(is_imitated * apart)
             loss += (1 - settings["imitation"]) * training.cross_entropy(labels, logits)
         optimizer.apply(tape.gradient(loss, pupil.trainable_variables), pupil.trainable_variables)
@@ -87,24 +83,8 @@ def relearn(badnet, layer, channels, images, labels, input_max, progress, settin
         arguments = (images(numbers), labels[numbers], suspect, is_pushed, *change)
         learn(*map(tf.convert_to_tensor, arguments))
 
-    def right():
-        if not held_out_features:  # a few images only: the last epoch is as good as any
-            return 0
-        return np.count_nonzero(networks.answers(pupil, held_out_features) == labels[held_out])
-
-    best = training.BestSoFar(pupil, right)
-    state = [*pupil.variables, *optimizer.variables, pushes.sizes, *best.state]
-    training.fit(
-        step,
-        learned,
-        state,
-        progress,
-        settings["seed"],
-        settings["epochs"],
-        settings["batch_size"],
-        best.after_epoch,
-    )
-    best.set()
+    state = [*pupil.variables, *optimizer.variables, pushes.changes]
+    training.fit(step, len(labels), state, progress, settings)
     return pupil
 
 
@@ -125,20 +105,8 @@ def fresh(net):
     return keras.Model.from_config(drawn_anew(net.get_config()))
 
 
-def hold_out(labels, share):
-    """Split the images' numbers into those to learn from and a share of each class to judge by."""
-    by_class = np.argsort(labels, kind="stable")
-    places = np.arange(round(share * len(labels)))
-    held_out = by_class[((places + 0.5) / share).astype(int)] if len(places) else by_class[:0]
-    return np.setdiff1d(np.arange(len(labels)), held_out), np.sort(held_out)
-
-
-def _parts(numbers, size=512):
-    return [numbers[start : start + size] for start in range(0, len(numbers), size)]
-
-
 class Pushes:
-    """Changes of features, each the same for every image, that move the teacher's answers to one class.
+    """Changes of features, each the same for every image, that move answers to one class.
 
     Parameters
     ----------
@@ -159,24 +127,27 @@ class Pushes:
         shares = [float(self._share_moved(sample, tf.constant(target))) for target in range(classes)]
         # The classes one push moves the most images to; of equals, the lowest.
         self.targets = np.argsort(-np.array(shares), kind="stable")[:suspects].astype(np.int64)
-        self.sizes = tf.Variable(tf.zeros((len(self.targets), *sample.shape[1:])))
+        self.changes = tf.Variable(tf.zeros((len(self.targets), *sample.shape[1:])))
 
     def pushed(self, features, push):
         return tf.maximum(features + push, self.floor)
 
-    def advance(self, features, suspect):
-        """Take the push to a suspect one step further, and return it."""
+    def advance(self, features, suspect, pupil):
+        """Take the push of teacher and pupil to a suspect one step further, and return it."""
         target = tf.gather(tf.constant(self.targets), suspect)
-        push = self._step(features, self.sizes[suspect], target, self.size, 0.1)
-        self.sizes.scatter_nd_update([[suspect]], [push])
+        push = self._step(features, self.changes[suspect], target, self.size, 0.1, self._answer, pupil)
+        self.changes.scatter_nd_update([[suspect]], [push])
         return push
 
-    def _step(self, features, push, target, size, step):
-        """Return the push after one step towards the target, of a share of its largest size."""
+    def _answer(self, features):
+        return self.teacher(features, training=False)
+
+    def _step(self, features, push, target, size, step, *nets):
+        """Return the push of these nets after one step towards the target, of a share of its largest size."""
         with tf.GradientTape() as tape:
             tape.watch(push)
-            logits = self.teacher(self.pushed(features, push), training=False)
-            loss = training.cross_entropy(tf.fill(tf.shape(features)[:1], target), logits)
+            pushed, targets = self.pushed(features, push), tf.fill(tf.shape(features)[:1], target)
+            loss = sum(training.cross_entropy(targets, net(pushed)) for net in nets)
         gradient = tape.gradient(loss, push)
         largest = size * self.spread * tf.sqrt(float(np.prod(push.shape)))
         push -= gradient / (tf.norm(gradient) + 1e-9) * step * largest
@@ -186,6 +157,6 @@ class Pushes:
     def _share_moved(self, features, target):
         push = tf.zeros(features.shape[1:])
         for _ in tf.range(PUSH_STEPS):
-            push = self._step(features, push, target, PUSH_SIZE, 0.2)
-        answers = tf.argmax(self.teacher(self.pushed(features, push), training=False), axis=1)
+            push = self._step(features, push, target, PUSH_SIZE, 0.2, self._answer)
+        answers = tf.argmax(self._answer(self.pushed(features, push)), axis=1)
         return tf.reduce_mean(tf.cast(answers == tf.cast(target, answers.dtype), tf.float32))

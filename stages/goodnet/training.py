@@ -55,73 +55,52 @@ def _mark(value):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fit(step, numbers, state, progress, seed, epochs, batch_size, after_epoch=lambda: ""):
+def fit(step, images, state, progress, settings):
     """Call `step` for every batch of every epoch that is not done yet.
 
     Parameters
     ----------
     step : callable (numbers, rng)
-        One step of training on these images. All its chances come from `rng`.
-    numbers : array of int
-        The images to train on.
+        One step of training on the images with these numbers. All its chances come from `rng`.
+    images : int
+        How many there are.
     state : list of variables
         All that a step changes.
     progress : Progress
-    after_epoch : callable
-        Returns a word for the progress bar.
+    settings : dict
+        A tuning's, as in params.yaml.
     """
+    epochs, batch_size = settings["epochs"], settings["batch_size"]
     done = progress.restore(state)
     with tqdm(
-        total=epochs * len(numbers),
-        initial=done * len(numbers),
+        total=epochs * images,
+        initial=done * images,
         unit=" images",
         leave=False,
         disable=None,
     ) as bar:
         for epoch in range(done, epochs):
-            rng = np.random.default_rng([seed, epoch])  # so that an epoch is the same after a restart
-            order = rng.permutation(numbers)
-            for start in range(0, len(order), batch_size):
-                chosen = order[start : start + batch_size]
-                step(chosen, rng)
-                bar.update(len(chosen))
-            bar.set_description(f"epoch {epoch + 1} of {epochs} {after_epoch()}")
+            bar.set_description(f"epoch {epoch + 1} of {epochs}")
+            rng = np.random.default_rng([settings["seed"], epoch])  # an epoch is the same after a restart
+            order = rng.permutation(images)
+            for start in range(0, images, batch_size):
+                step(order[start : start + batch_size], rng)
+                bar.update(len(order[start : start + batch_size]))
             progress.keep(state, epoch + 1)
 
 
-def adam(variables, learning_rate, steps):
+def steps(images, settings):
+    """How many steps `fit` takes."""
+    return settings["epochs"] * -(-images // settings["batch_size"])
+
+
+def adam(variables, images, settings):
     """Return Adam for these variables, with a learning rate that falls to zero along a cosine."""
-    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps))
+    schedule = keras.optimizers.schedules.CosineDecay(settings["learning_rate"], steps(images, settings))
+    optimizer = keras.optimizers.Adam(schedule)
     optimizer.build(variables)
     return optimizer
 
 
-def steps(numbers, epochs, batch_size):
-    """How many steps `fit` takes."""
-    return epochs * -(-len(numbers) // batch_size)
-
-
 def cross_entropy(labels, logits):
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-
-
-class BestSoFar:
-    """The weights of the epoch that did best on held-out images; of equals, the last."""
-
-    def __init__(self, net, is_right):
-        self.net, self.is_right = net, is_right
-        self.right = tf.Variable(-1, dtype=tf.int64)
-        self.weights = [tf.Variable(variable) for variable in net.variables]
-        self.state = [self.right, *self.weights]
-
-    def after_epoch(self):
-        right = int(self.is_right())
-        if right >= int(self.right):
-            self.right.assign(right)
-            for kept, variable in zip(self.weights, self.net.variables, strict=True):
-                kept.assign(variable)
-        return f"({int(self.right)} held-out images right)"
-
-    def set(self):
-        for kept, variable in zip(self.weights, self.net.variables, strict=True):
-            variable.assign(kept)

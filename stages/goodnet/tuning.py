@@ -44,9 +44,8 @@ def tune(net, pruned, channels, images, labels, input_max, progress, settings):
         kept[id(variable)].assign(ones)
     kernels = [variable for variable in trained.trainable_variables if len(variable.shape) > 1]
 
-    numbers = np.arange(len(labels))
-    steps = training.steps(numbers, settings["epochs"], settings["batch_size"])
-    optimizer = training.adam(trained.trainable_variables, settings["learning_rate"], steps)
+    steps = training.steps(len(labels), settings)
+    optimizer = training.adam(trained.trainable_variables, len(labels), settings)
 
     @tf.function(reduce_retracing=True)
     def learn(shown, labels):
@@ -71,7 +70,7 @@ def tune(net, pruned, channels, images, labels, input_max, progress, settings):
             make_sparse(done)
 
     state = [*trained.variables, *optimizer.variables, *kept.values()]
-    training.fit(step, numbers, state, progress, settings["seed"], settings["epochs"], settings["batch_size"])
+    training.fit(step, len(labels), state, progress, settings)
     for layer in first:
         layer.kernel.assign(layer.kernel / factor)
     net.set_weights(trained.get_weights())
