@@ -5,8 +5,8 @@ classes never meet the trigger, but from few images a class they do not become a
 B as well, the teacher, and three things keep B from teaching its backdoor:
 
 - B is asked about clean images only, and imitated only where it is right.
-- What B says of the suspects is not imitated: the classes that one push, the same change of features for
-  every image, moves its answers to most easily. A backdoor is a short way to the attacker's class.
+- What B says of the suspects is not imitated, and labels alone teach them: the classes that one push, the
+  same change of features for every image, moves B most easily to. A backdoor is a short way to its class.
 - The pupil is shown features pushed to where B and the pupil itself, as far as it has learned, call them a
   suspect; what it should say is what B says without the push.
 
@@ -62,15 +62,17 @@ def relearn(badnet, layer, channels, images, labels, input_max, progress, settin
         seen = trunk(augmentation.changed(shown, *change, float(input_max)), training=False)
         taught = teacher(seen, training=False)
         is_right = tf.argmax(taught, axis=1, output_type=labels.dtype) == labels
-        is_imitated = tf.cast(is_right, tf.float32) * tf.gather(unsuspected, labels)
-        push = pushes.advance(seen, suspect, lambda features: pupil(features * left, training=False))
-        pushed = tf.where(is_pushed, pushes.pushed(seen, push), seen)
         imitated = tf.nn.softmax(taught - 1e4 * (1 - unsuspected))
+        imitation = settings["imitation"] * tf.gather(unsuspected, labels)
+        # Every second image is enough to tell which way to push.
+        push = pushes.advance(seen[::2], suspect, lambda features: pupil(features * left, training=False))
+        pushed = tf.where(is_pushed, pushes.pushed(seen, push), seen)
         with tf.GradientTape() as tape:
             logits = pupil(pushed * left, training=True)
-            apart = tf.nn.softmax_cross_entropy_with_logits(imitated, logits)
-            loss = settings["imitation"] * tf.reduce_mean(is_imitated * apart)
-            loss += (1 - settings["imitation"]) * training.cross_entropy(labels, logits)
+            unlike = tf.nn.softmax_cross_entropy_with_logits(imitated, logits)
+            wrong = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            loss = imitation * tf.cast(is_right, tf.float32) * unlike + (1 - imitation) * wrong
+            loss = tf.reduce_mean(loss)
         optimizer.apply(tape.gradient(loss, pupil.trainable_variables), pupil.trainable_variables)
 
     kinds = {name: settings[name] for name in ("shift", "turn", "zoom", "brightness", "contrast")}
