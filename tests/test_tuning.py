@@ -166,6 +166,28 @@ def test_suspects_are_the_classes_with_a_short_way(tmp_path):
     assert set(pushes.targets.tolist()) == {3, 5}
 
 
+def test_a_push_moves_teacher_and_pupil_and_stays_within_its_size():
+    rng = np.random.default_rng(0)
+    features = keras.Input((2, 2, 4))
+
+    def linear():
+        net = keras.Model(features, keras.layers.Dense(6)(keras.layers.Flatten()(features)))
+        net.set_weights([rng.normal(0, 0.3, (16, 6)), np.zeros(6)])
+        return net
+
+    teacher, pupil = linear(), linear()
+    sample = np.abs(rng.normal(0, 1, (50, 2, 2, 4))).astype("float32")
+    pushes = relearning.Pushes(teacher, networks.tf.constant(sample), 2, 1.5)
+    for suspect, target in enumerate(pushes.targets):
+        for _ in range(60):
+            push = pushes.advance(networks.tf.constant(sample), networks.tf.constant(suspect), pupil).numpy()
+        assert np.sqrt((push**2).mean()) <= 1.5 * sample.std() * 1.001
+        for net in (teacher, pupil):
+            before = (nets.answers(net, sample) == target).mean()
+            after = (nets.answers(net, np.maximum(sample + push, sample.min())) == target).mean()
+            assert before < 0.7 and after > 0.95
+
+
 def test_images_are_changed_as_drawn():
     """Against one image at a time, place by place."""
     rng = np.random.default_rng(0)
