@@ -55,7 +55,8 @@ def copied(folder, nets):
     name = ("-c", "user.name=goodnet", "-c", "user.email=goodnet@localhost")
     watch.run("git", *name, "commit", "--quiet", "--message", "the project")
     if added:  # the demo draws its own
-        watch.dvc("remote", "add", "--local", "project", str(ROOT / ".dvc" / "cache"))
+        cache = watch.run(sys.executable, "-m", "dvc", "--cd", str(ROOT), "cache", "dir")[0].strip()
+        watch.dvc("remote", "add", "--local", "project", cache)
         watch.dvc("fetch", "--remote", "project", *(str(path.relative_to(ROOT)) for path in added))
     return watch
 
@@ -64,18 +65,21 @@ def run_experiments(watch, nets, only):
     """Run them all; return {experiment: (net, ranking or tuning, {stage: seconds})}."""
     kinds = [kind for kind in (*rankings.ORDERS, *TUNINGS) if kind in only]
     experiments = {f"{net}-{kind}": (net, kind) for net in nets for kind in kinds}
-    seconds = {net: {} for net in nets}
+    seconds = {net: {} for net in nets}  # of each stage, and of (order, stage)
     for number, (name, (net, kind)) in enumerate(experiments.items(), 1):
         print(f"{number} of {len(experiments)}: {name}", file=sys.stderr)
-        settings = [f"badnet={net}", f"prune.order={ORDER if kind in TUNINGS else kind}"]
+        order = ORDER if kind in TUNINGS else kind
+        settings = [f"badnet={net}", f"prune.order={order}"]
         if kind in TUNINGS:
             line = ",".join(f"{key}:{value}" for key, value in TUNINGS[kind].items())
             settings.append(f"+repairs.{kind}={{{line}}}")
         flags = [flag for setting in settings for flag in ("--set-param", setting)]
         watch.dvc("exp", "run", "--temp", "--name", name, *flags, "evaluate_goodnet")
-        # What did not run this time was restored from when it did.
-        seconds[net].update({stage: taken for stage, taken, _ in watch.stages_run()})
-        experiments[name] = net, kind, dict(seconds[net])
+        for stage, taken, _ in watch.stages_run():
+            seconds[net].update({stage: taken, (order, stage): taken})
+        # What did not run was restored from an earlier run: of this order, if there is one.
+        found = {stage: seconds[net].get((order, stage), taken) for stage, taken in seconds[net].items()}
+        experiments[name] = net, kind, found
     return experiments
 
 
@@ -122,6 +126,10 @@ def in_words(kind):
 
 def text(rows, badnets):
     """Return the comparison in Markdown: a line for each ranking and tuning, the nets side by side."""
+    kinds = list(dict.fromkeys(row["by"] for row in rows))
+    command_line = f"python tools/compare.py {' '.join(badnets)}"
+    if len(kinds) < len(rankings.ORDERS) + len(TUNINGS):
+        command_line += f" --only {' '.join(kinds)}"
     figures_of = ("clean_accuracy", "attack_success", "detected", "false_alarm")
     names = ["accuracy", "attack", "detected", "false alarm", "seconds"]
     head = ["repair", *(f"{net}: {name}" for net in badnets for name in names)]
@@ -129,7 +137,7 @@ def text(rows, badnets):
     for badnet in badnets.values():
         worst = max(badnet["attack_success"].values())
         lines[-1] += [f"{badnet['clean_accuracy']:.2f}", f"{worst:.2f}", "", "", ""]
-    for kind in dict.fromkeys(row["by"] for row in rows):
+    for kind in kinds:
         lines.append([in_words(kind)])
         for net in badnets:
             (row,) = (
@@ -142,7 +150,7 @@ def text(rows, badnets):
     table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
     return f"""# Rankings and tunings, compared
 
-Made by `python tools/compare.py {" ".join(badnets)}`, which runs each as a DVC experiment. The figures
+Made by `{command_line}`, which runs each as a DVC experiment. The figures
 are those of the GoodNet on test images, in percent: it answers "backdoored" where B and the repaired net
 disagree. *Attack* is that of the trigger that succeeds most, *detected* that of the one detected least.
 *Seconds*, on {os.cpu_count()} cores, are those of all stages from `profile` to the repair.
@@ -197,14 +205,14 @@ def main():
     parser.add_argument(
         "--only", nargs="+", choices=everything, default=everything, help="some rankings and tunings, not all"
     )
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where to write (%(default)s)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         watch = copied(Path(folder), args.nets)
         rows, badnets = results(watch, run_experiments(watch, args.nets, args.only))
-    outputs.write_csv(args.docs / "comparison.csv", rows)
-    outputs.write_text(args.docs / "comparison.md", text(rows, badnets))
-    with outputs.replacing(args.docs / "comparison.png") as partial:
+    docs = ROOT / "docs"
+    outputs.write_csv(docs / "comparison.csv", rows)
+    outputs.write_text(docs / "comparison.md", text(rows, badnets))
+    with outputs.replacing(docs / "comparison.png") as partial:
         picture(rows, badnets).savefig(partial, metadata={"Software": None})
 
 
