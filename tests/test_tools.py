@@ -435,6 +435,13 @@ def test_compare(project):
 
 
 def test_compare_needs_a_net_with_an_attack(clone):
-    done = tool("compare", "mine", cwd=clone.path, check=False)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("error: mine: is no net of params.yaml") and done.stderr.count("\n") == 1
+    def refused(net):
+        done = tool("compare", net, cwd=clone.path, check=False)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        return done.stderr
+
+    assert refused("mine").startswith("error: mine: is no net of params.yaml, which has demo")
+    params = clone.params()
+    params["nets"]["mine"] = {"input_max": 255}
+    clone.write_params(params)
+    assert refused("mine").startswith("error: mine: has no poisoned images here")

@@ -57,7 +57,10 @@ class Stopwatch:
             command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            sys.exit(f"error: {' '.join(command)} failed:\n{done.stderr}")
+            lines = done.stderr.strip().splitlines() or ["it does not say why"]
+            # A stage's own line comes before DVC's that it failed.
+            why = next((line for line in lines if line.lower().startswith("error: ")), lines[-1])
+            sys.exit(f"error: {' '.join(command)}: {why}")
         return done.stdout, time.monotonic() - started
 
     def dvc(self, *arguments):

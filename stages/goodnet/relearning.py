@@ -5,10 +5,11 @@ classes never meet the trigger, but from few images a class they do not become a
 B as well, the teacher, and three things keep B from teaching its backdoor:
 
 - B is asked about clean images only, and imitated only where it is right.
-- What B says of the suspects is not imitated, and labels alone teach them: the classes that one push, the
-  same change of features for every image, moves B most easily to. A backdoor is a short way to its class.
-- The pupil is shown features pushed to where B and the pupil itself, as far as it has learned, call them a
-  suspect; what it should say is what B says without the push.
+- What B says of the foremost suspects is not imitated, and labels alone teach them. Suspects are the classes
+  that one push, the same change of features for every image, moves B most easily to: a backdoor is a short
+  way to the attacker's class.
+- The pupil is shown features pushed towards where B and the pupil itself, as far as it has learned, call them
+  a suspect; what it should say is what B says without the push.
 
 No image is held out to choose an epoch by: the learning rate ends at zero, and among the last epochs those
 few images would choose by chance.
