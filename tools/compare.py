@@ -65,7 +65,8 @@ def run_experiments(watch, nets, only):
     """Run them all; return {experiment: (net, ranking or tuning, {stage: seconds})}."""
     kinds = [kind for kind in (*rankings.ORDERS, *TUNINGS) if kind in only]
     experiments = {f"{net}-{kind}": (net, kind) for net in nets for kind in kinds}
-    seconds = {net: {} for net in nets}  # of each stage, and of (order, stage)
+    latest = {net: {} for net in nets}  # seconds of each stage
+    by_order = {}
     for number, (name, (net, kind)) in enumerate(experiments.items(), 1):
         print(f"{number} of {len(experiments)}: {name}", file=sys.stderr)
         order = ORDER if kind in TUNINGS else kind
@@ -75,11 +76,11 @@ def run_experiments(watch, nets, only):
             settings.append(f"+repairs.{kind}={{{line}}}")
         flags = [flag for setting in settings for flag in ("--set-param", setting)]
         watch.dvc("exp", "run", "--temp", "--name", name, *flags, "evaluate_goodnet")
-        for stage, taken, _ in watch.stages_run():
-            seconds[net].update({stage: taken, (order, stage): taken})
+        ran = {stage: seconds for stage, seconds, _ in watch.stages_run()}
+        latest[net].update(ran)
+        by_order.setdefault((net, order), {}).update(ran)
         # What did not run was restored from an earlier run: of this order, if there is one.
-        found = {stage: seconds[net].get((order, stage), taken) for stage, taken in seconds[net].items()}
-        experiments[name] = net, kind, found
+        experiments[name] = net, kind, latest[net] | by_order[net, order]
     return experiments
 
 
