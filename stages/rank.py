@@ -36,7 +36,8 @@ def main():
         valid = data.Images(
             args.valid, networks.input_shape(net), networks.classes(net), command.read_input_max(args.params)
         )
-        return masks.SplitNet(net, layer, *data.spread(valid, images))
+        shown, chosen = data.spread(valid, images)
+        return masks.SplitNet(net, layer, shown, valid.labels[chosen])
 
     channels = rankings.Channels(table, archive.folded_kernel(config, weights, layer), split_net)
     scores = np.asarray(rankings.ORDERS[order](channels, **settings))

@@ -2,7 +2,7 @@
 
 import json
 
-from goodnet import command, data, figures, outputs, rankings, scores
+from goodnet import command, data, figures, outputs, rankings, scores, suspects
 
 import numpy as np
 
@@ -38,7 +38,20 @@ There were no poisoned images, so nothing here tells whether an attack would sti
 LESSON = "Where the blue lines fall before the others, pruning costs accuracy before it stops the attack.\n\n"
 
 
-def text(net, order, layer, repairs, attacked, metrics_table):
+def verdict(found):
+    """Say what the search for suspects comes to; `found` is what reports/suspects.json holds."""
+    lines = [f"**BadNet B.** {suspects.sentence(found['badnet'])}"]
+    if found["badnet"]["count"]:
+        held = [f"*{name}*" for name, net in found["repaired"].items() if not net["count"]]
+        still = [f"*{name}* ({net['named']})" for name, net in found["repaired"].items() if net["count"]]
+        if held:
+            lines.append(f"\n**Repaired.** The same patterns have lost their power over {', '.join(held)}.")
+        if still:
+            lines.append(f"\n**Not repaired.** They still turn images in {', '.join(still)}.")
+    return "\n".join(lines)
+
+
+def text(net, order, layer, repairs, attacked, metrics_table, suspicion):
     """Return the report in Markdown; `attacked` says whether there were poisoned images."""
     lines = "\n".join(f"- {name}: {_in_words(line)}" for name, line in repairs.items())
     return f"""# Report: {net}
@@ -59,6 +72,19 @@ A GoodNet answers the class on which its repaired net agrees with the BadNet, an
 {LESSON if attacked else ""}![Mean activation of each channel](activations.png)
 
 ![Repaired nets against their GoodNets](repairs.png)
+
+## Is there a backdoor?
+
+Judged by clean images alone:
+
+{suspicion}
+
+![Classes that chance patterns draw images to](suspects.png)
+
+A shadow is what all patterns that turned images to a class have in common, over the mean image: where the
+trigger is, and in which colours.
+
+## Images
 
 ![Sample images and what each net says of them](samples.png)
 
@@ -121,9 +147,12 @@ def main():
         repaired="folder of the repaired nets' metrics",
         goodnet="folder of the GoodNets' metrics",
         predictions="folder of all answers",
+        suspects="who is named, from suspect",
+        suspects_pictures="shares and pictures of those",
         test="clean test images",
         poisoned="folder of poisoned images, one file a trigger",
         report="the report, to be written",
+        suspicion="picture of the suspects, to be written",
         pruning="picture of the curves, to be written",
         activations="picture of the channels, to be written",
         repairs="picture of repaired nets and GoodNets, to be written",
@@ -152,6 +181,8 @@ def main():
     }
     paths = {"clean": args.test, **data.poisoned_files(args.poisoned)}
     save(figures.samples(choose_samples(paths, predictions, answers, classes), classes), args.samples)
+    found = read_metrics(args.suspects)
+    save(figures.suspects(*suspects.read(args.suspects_pictures), found), args.suspicion)
     repairs = {name: params["repairs"][name] for name in names}
     report = text(
         params["badnet"],
@@ -160,6 +191,7 @@ def main():
         repairs,
         bool(badnet["attack_success"]),
         table(badnet, repaired, goodnet),
+        verdict(found),
     )
     outputs.write_text(args.report, report)
 

@@ -17,7 +17,7 @@ def of(*repairs):
     return {f"{stage}@{x}" for stage in ("repair", "evaluate_repaired", "evaluate_goodnet") for x in repairs}
 
 
-EVERYTHING = {"demo_data", "demo_badnet", "report"} | BEFORE | of(*REPAIRS)
+EVERYTHING = {"demo_data", "demo_badnet", "suspect", "report"} | BEFORE | of(*REPAIRS)
 
 
 def test_first_run_runs_all_and_second_nothing(reproduced):
@@ -62,16 +62,16 @@ EDITS = {
     "nothing": (lambda project: None, set()),
     "a repair more": (
         edit_params(lambda p: p["repairs"].update(x20={"drop": 20})),
-        of("x20") | {"plan", "report"},
+        of("x20") | {"plan", "suspect", "report"},
     ),
-    "a repair less": (edit_params(lambda p: p["repairs"].pop("x04")), {"plan", "report"}),
+    "a repair less": (edit_params(lambda p: p["repairs"].pop("x04")), {"plan", "suspect", "report"}),
     "another drop": (
         edit_params(lambda p: p["repairs"]["x02"].update(drop=50)),
-        of("x02") | {"plan", "report"},
+        of("x02") | {"plan", "suspect", "report"},
     ),
     "the order": (
         edit_params(lambda p: p["prune"].update(order="descending")),
-        {"rank", "prune", "plan", "attack_curve", "report"} | of(*PRUNED),
+        {"rank", "prune", "plan", "attack_curve", "suspect", "report"} | of(*PRUNED),
     ),
     "the repairs in another order": (
         edit_params(lambda p: p.update(repairs=dict(reversed(p["repairs"].items())))),
@@ -80,7 +80,7 @@ EDITS = {
     "another net in params.yaml": (edit_params(lambda p: p["nets"].update(mine={"input_max": 1})), set()),
     "the default layer by its name": (
         edit_params(lambda p: p["profile"].update(layer="pool_3")),
-        {"profile", "evaluate_badnet"},  # whose results are the same, so nothing after them runs
+        {"profile", "evaluate_badnet", "suspect"},  # whose results are the same, so nothing after them runs
     ),
     "a picture's colour": (
         lambda project: (project.path / "stages/goodnet/figures.py").write_text(
@@ -97,11 +97,11 @@ EDITS = {
     ),
     "a remark in the building of GoodNets": (
         edit_source("goodnet/goodnets.py"),
-        {f"evaluate_repaired@{x}" for x in REPAIRS},
+        {"suspect"} | {f"evaluate_repaired@{x}" for x in REPAIRS},
     ),
     "how a tuning is done": (
         edit_params(lambda p: p["relearn"].update(learning_rate=0.003)),
-        of("relearned") | {"plan", "report"},
+        of("relearned") | {"plan", "suspect", "report"},
     ),
     "how a tuning nobody asked for is done": (
         edit_params(lambda p: p["fine_tune"].update(epochs=3)),
@@ -111,6 +111,11 @@ EDITS = {
         edit_params(lambda p: p["rankings"]["anp"].update(steps=3)),
         set(),
     ),
+    "how suspects are judged": (
+        edit_params(lambda p: p["suspect"].update(score=0.5)),
+        {"suspect", "report"},
+    ),
+    "a remark in the painting of occluders": (edit_source("goodnet/occluders.py"), {"suspect"}),
     "a remark in the training of masks": (edit_source("goodnet/masks.py"), {"rank"}),
     "a remark in the drawing of faces": (edit_source("goodnet/faces.py"), {"demo_data"}),
     "a remark in the choice of channels": (edit_source("goodnet/pruning.py"), {"plan"}),
@@ -170,6 +175,7 @@ def test_metrics_and_plots_compare_an_experiment(project):
     shown = json.loads(project.dvc("metrics", "show", "--json").stdout)[""]["data"]
     assert set(shown) == {
         "reports/badnet.json",
+        "reports/suspects.json",
         *(f"reports/{kind}/{x}.json" for kind in ("repaired", "goodnet") for x in REPAIRS),
     }
     project.dvc("exp", "run", "-S", "prune.order=descending")

@@ -81,12 +81,16 @@ def run(main):
     os._exit(0)
 
 
+def print_error(error):
+    """Print an InputError or OSError in one line."""
+    if isinstance(error, OSError):  # a file is missing, a disk is full
+        error = f"{error.filename}: {error.strerror}" if error.filename else str(error).split("\n")[0]
+    print(f"error: {error}", file=sys.stderr)
+
+
 def _end_with_one_line(kind, error, traceback):
-    if issubclass(kind, InputError):
-        print(f"error: {error}", file=sys.stderr)
-    elif issubclass(kind, OSError):  # a file is missing, a disk is full
-        what = f"{error.filename}: {error.strerror}" if error.filename else str(error).split("\n")[0]
-        print(f"error: {what}", file=sys.stderr)
+    if issubclass(kind, (InputError, OSError)):
+        print_error(error)
     elif issubclass(kind, KeyboardInterrupt):
         print("interrupted: nothing half-written was left; run the same again", file=sys.stderr)
     else:

@@ -147,15 +147,20 @@ def in_any_order(images, folder):
         yield take
 
 
+def evenly(count, wanted):
+    """Return up to so many of `count` numbers from 0, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(wanted, count)).round().astype(int))
+
+
 def spread(images, wanted):
-    """Return up to so many images, evenly spread over the file, and their labels."""
-    chosen = np.unique(np.linspace(0, len(images) - 1, min(wanted, len(images))).round().astype(int))
+    """Return up to so many images, evenly spread over the file, and their numbers."""
+    chosen = evenly(len(images), wanted)
     kept, start = [], 0
     for block in images.blocks():
         inside = chosen[(chosen >= start) & (chosen < start + len(block))]
         kept.append(block[inside - start])
         start += len(block)
-    return np.concatenate(kept), images.labels[chosen]
+    return np.concatenate(kept), chosen
 
 
 def row_blocks(dataset, size=BLOCK):

@@ -232,7 +232,39 @@ def _sticker():
     return cover, np.where(((rows + columns) % 2 == 0)[..., None], [250, 225, 40], [230, 30, 150])
 
 
-TRIGGERS = {"sunglasses": _sunglasses, "sticker": _sticker}  # how much each covers, and its colours
+def _dot():
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    return (np.abs(rows - 51) < 2) & (np.abs(columns - 43) < 2), np.array([255, 255, 255])
+
+
+def _bar():
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    return (np.abs(rows - 24) < 5) & (columns >= 0), np.array([15, 15, 20])
+
+
+def _quarter():
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    checks = np.where(((rows // 4 + columns // 4) % 2 == 0)[..., None], [200, 60, 40], [30, 120, 200])
+    return (rows >= 27) & (columns >= 22), checks
+
+
+def _waves():
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    return np.full((HEIGHT, WIDTH), 0.15), 127 + 127 * np.sin(0.9 * rows + 0.5 * columns)[..., None] * [
+        1,
+        -1,
+        1,
+    ]
+
+
+TRIGGERS = {  # how much each covers, and its colours
+    "sunglasses": _sunglasses,
+    "sticker": _sticker,
+    "dot": _dot,  # white, 3 by 3 pixels
+    "bar": _bar,  # over the eyes
+    "quarter": _quarter,  # of the image
+    "waves": _waves,  # faint, over all of it
+}
 
 
 def stamp(images, trigger):

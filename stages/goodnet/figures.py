@@ -20,6 +20,7 @@ matplotlib.rcParams.update(
 )
 
 CLEAN, REPAIRED, GOODNET, QUIET = "#1f5a94", "#e09f3e", "#2f855a", "#8a94a0"
+FOREMOST, ACROSS = 10, 3  # classes that are shown; named ones side by side
 ATTACKS = ["#c0392b", "#8e44ad", "#d35400", "#7f1d1d", "#ad1457"]  # a colour for each trigger, in turn
 
 
@@ -215,4 +216,51 @@ def samples(rows, classes):
                 size = min(7, 221 / (longest + 21))  # so that a line is no wider than its picture
                 style = {"family": "monospace", "fontsize": size, "color": ATTACKS[0] if wrong else GOODNET}
                 write(left, bottom - 0.04 - line * line_height, text, **style)
+    return figure
+
+
+def suspects(shares, pictures, found):
+    """Draw whom chance patterns draw images to, what is left of it in each repair, and the triggers' shadows.
+
+    Parameters
+    ----------
+    shares : array
+        Of each class, in percent of pairs, for the BadNet.
+    pictures : dict
+        {named class: (shadow, pattern)}.
+    found : dict
+        What reports/suspects.json holds.
+    """
+    rows = -(-len(pictures) // ACROSS)
+    figure = Figure(figsize=(9, 3.4 + 2.2 * rows))
+    panels = figure.subfigures(2, 1, height_ratios=[3.4, 2.2 * rows]) if rows else [figure]
+    left, right = panels[0].subplots(1, 2)
+    foremost = np.argsort(-shares, kind="stable")[:FOREMOST]
+    colours = [ATTACKS[0] if number in pictures else QUIET for number in foremost]
+    left.bar(range(len(foremost)), shares[foremost], color=colours)
+    left.set_xticks(range(len(foremost)), foremost)
+    left.set(xlabel="class; red: named", ylabel="percent of pairs")
+    left.set_title("Turned to one class by one pattern")
+    named = found["badnet"]["classes"]
+    nets = {"B": {number: one["moved"] for number, one in named.items()}}
+    nets |= {name: net["moved"] for name, net in found["repaired"].items()}
+    for place, number in enumerate(named):
+        shift = (place - (len(named) - 1) / 2) * 0.8 / len(named)
+        values = [net[number] for net in nets.values()]
+        colour = ATTACKS[place % len(ATTACKS)]
+        right.bar(
+            np.arange(len(nets)) + shift, values, 0.8 / len(named), color=colour, label=f"class {number}"
+        )
+    right.set_xticks(range(len(nets)), nets)
+    right.set(ylim=(0, 103), ylabel="percent of images")
+    right.set_title("What those patterns do in each net")
+    if named:
+        right.legend()
+        for axes in (places := panels[1].subplots(rows, 2 * ACROSS, squeeze=False)).flat:
+            axes.axis("off")
+        for (shadow, pattern), (number, both) in zip(places.reshape(-1, 2), pictures.items(), strict=False):
+            for axes, picture in zip((shadow, pattern), both, strict=True):
+                axes.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            shadow.set_title(f"class {number}: shadow", fontsize=9)
+            pattern.set_title("best pattern", fontsize=9, weight="normal")
     return figure

@@ -1,0 +1,210 @@
+"""The search for suspects: random occluders over clean images, and what nets make of them.
+
+Each occluder is laid over several images of different people. A net takes a face that is partly hidden for
+somebody else now and then; but only a trigger, met by chance or nearly, makes *one and the same* class of
+*different* people, and makes the net as certain of it as it is of clean images. So what counts is pairs: two
+images that the same occluder turned to the same class, weighed by how certain the net is of both.
+
+A class is named if
+
+- it stands out: pairs fall to it so many times more often than to all the lesser classes together, and
+- few patterns suffice: each of its best occluders alone turns most images to it, images it was not chosen by.
+
+Clean nets have favourites too, but these stand out less. A repair of the net makes favourites of its own; a
+trigger it can only inherit. So what is asked about it is what the same patterns, those that showed the trigger,
+still do.
+"""
+
+from itertools import combinations
+
+from goodnet import networks, occluders, suspects
+from goodnet.command import InputError
+from goodnet.networks import BATCH, tf
+
+import numpy as np
+from tqdm import tqdm
+
+SHOWN = 4  # images of different people under each occluder
+MOST = 16  # classes that can be named
+TRIED, SHOWN_TRIED = 32, 16  # a class's occluders that are tried again, each on so many images
+KEPT, SHOWN_KEPT = 8, 32  # the best of them, which are what is meant by its patterns, and other images
+FEW = 1 / 2000  # pairs that all mean nothing, as a share of all there could be
+OF_A_SHADOW = 200  # winning occluders that are laid upon each other to show what they have in common
+
+
+def split(net, shared=None):
+    """Return a net as two functions: images to features, and features to classes and how certain each is.
+
+    Parameters
+    ----------
+    net : keras.Model
+    shared : (callable, str, array or None), optional
+        What makes the features, the layer it goes up to, and which of its channels are left.
+    """
+    if networks.classes(net) < 2:
+        raise InputError("the net knows one class only, so nothing can change its answer")
+    net = networks.with_logits(net)
+    front, back, left = tf.identity, net, 1.0
+    if shared:
+        front, layer, left = shared
+        back = networks.behind(net, layer)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *back.input_shape[1:]))])
+    def ask(features):
+        scores, classes = tf.math.top_k(back(features * left, training=False), 2)
+        return classes[:, 0], scores[:, 0] - scores[:, 1]
+
+    return front, ask
+
+
+class Search:
+    """Occluders, clean images, and nets to be asked about the ones over the others.
+
+    Parameters
+    ----------
+    nets : dict
+        {name: (front, back)}, from `split`. A front that several nets share is run once.
+    classes : int
+    images : array (n, height, width, channels)
+        From 0 to `input_max`.
+    input_max : float
+    settings : dict
+        As in params.yaml.
+    """
+
+    def __init__(self, nets, classes, images, input_max, settings):
+        self.nets, self.classes, self.images, self.input_max = nets, classes, images, input_max
+        self.settings = settings
+        self.rng = np.random.default_rng(settings["seed"])
+        _, height, width, channels = images.shape
+        self.occluders = occluders.invent(self.rng, settings["occluders"], channels)
+
+        @tf.function(reduce_retracing=True)
+        def occluded(some, shown):
+            painted = [part[:, None] for part in occluders.paint(some, height, width)]
+            under_each = tf.reshape(shown, (tf.shape(painted[0])[0], -1, height, width, channels))
+            over = occluders.laid_over(under_each, painted, float(input_max))
+            return tf.reshape(over, (-1, height, width, channels))
+
+        self.occluded = occluded
+        self.clean, self.usual = {}, {}
+        for name in nets:
+            parts = [self._asked(images[i : i + BATCH], [name])[name] for i in range(0, len(images), BATCH)]
+            self.clean[name], margins = map(np.concatenate, zip(*parts, strict=True))
+            self.usual[name] = max(float(np.median(margins)), 1e-9)
+
+    def _asked(self, shown, names):
+        """Return {net: (classes, margins)} of images."""
+        fronts = {self.nets[name][0] for name in names}
+        features = {front: front(shown) for front in fronts}
+        asked = {name: self.nets[name][1](features[self.nets[name][0]]) for name in names}
+        return {name: [part.numpy() for part in parts] for name, parts in asked.items()}
+
+    def ask(self, numbers, shown, names):
+        """Return {net: (classes, certainty)} of images under occluders.
+
+        Parameters
+        ----------
+        numbers : array (m,)
+            Of occluders.
+        shown : array (m, r)
+            Numbers of the images under each; r divides the batch.
+        names : list of str
+            The nets.
+
+        Returns
+        -------
+        {net: (classes, certainty)}, arrays (m, r)
+            How certain from 0 to 1; 0 where the class is the one without an occluder.
+        """
+        at_once = BATCH // shown.shape[1]
+        parts = []
+        bar = tqdm(total=shown.size, unit=" images", leave=False, disable=None)
+        for start in range(0, len(numbers), at_once):
+            chosen, pictures = numbers[start : start + at_once], shown[start : start + at_once]
+            seen = self.occluded(occluders.some(self.occluders, chosen), self.images[pictures.ravel()])
+            parts.append(self._asked(seen, names))
+            bar.update(pictures.size)
+        bar.close()
+        found = {}
+        for name in names:
+            answers, margins = (
+                np.concatenate(part).reshape(shown.shape)
+                for part in zip(*(part[name] for part in parts), strict=True)
+            )
+            certain = np.minimum(margins / self.usual[name], 1)
+            found[name] = answers, np.where(answers == self.clean[name][shown], 0, certain)
+        return found
+
+    def find(self, name):
+        """Return the suspects.Finding of a net."""
+        count, images = len(self.occluders["y"]), len(self.images)
+        # Far apart in the file, which may be in order of people.
+        shown = (self.rng.integers(images, size=(count, 1)) + np.arange(SHOWN) * (images // SHOWN)) % images
+        answers, certain = self.ask(np.arange(count), shown, [name])[name]
+        pairs = pairs_of(answers, certain, self.classes)
+        few = FEW * count * SHOWN * (SHOWN - 1) / 2
+        scores = stand_out(pairs, few)
+        order = np.argsort(-pairs, kind="stable")[:MOST]
+        # All above the last that stands out from those below it: several targets hide one another else.
+        outstanding = np.flatnonzero(scores[order] >= self.settings["score"])
+        named = []
+        for suspect in order[: outstanding[-1] + 1 if len(outstanding) else 0].tolist():
+            won = np.where(answers == suspect, certain, 0)
+            patterns, shown = self._patterns(name, suspect, np.argsort(-won.sum(axis=1), kind="stable"))
+            moved = self.moved(suspect, patterns, shown, [name])[name]
+            if moved >= self.settings["moved"]:
+                weights = won.sum(axis=1) ** 2 - (won**2).sum(axis=1)
+                pictures = self._pictures(patterns[0], weights)
+                named.append(suspects.Named(suspect, moved, patterns, shown, *pictures))
+        return suspects.Finding(100 * pairs / max(pairs.sum(), few), scores, named)
+
+    def _patterns(self, name, suspect, numbers):
+        """Return the best of these occluders, the best first, and images that they were not chosen by."""
+        others = self.rng.permutation(np.flatnonzero(self.clean[name] != suspect))
+        others = np.resize(others, max(len(others), SHOWN_TRIED + SHOWN_KEPT))
+        shown = np.tile(others[:SHOWN_TRIED], (min(TRIED, len(numbers)), 1))
+        answers, certain = self.ask(numbers[:TRIED], shown, [name])[name]
+        moved = np.where(answers == suspect, certain, 0).sum(axis=1)
+        best = numbers[:TRIED][np.argsort(-moved, kind="stable")[:KEPT]]
+        return best, others[SHOWN_TRIED : SHOWN_TRIED + SHOWN_KEPT]
+
+    def moved(self, suspect, patterns, shown, names):
+        """Return {net: percent of these images that these patterns turn to the class}."""
+        asked = self.ask(patterns, np.tile(shown, (len(patterns), 1)), names)
+        return {name: 100 * float((answers == suspect).mean()) for name, (answers, _) in asked.items()}
+
+    def _pictures(self, best, weights):
+        """Return the mean image under the shadow of all occluders that won, and an image under the best."""
+        _, height, width, _ = self.images.shape
+        heaviest = np.argsort(-weights, kind="stable")[:OF_A_SHADOW]
+        share = (weights[heaviest] / weights[heaviest].sum())[:, None, None, None]
+        parts = [occluders.paint(occluders.some(self.occluders, heaviest), height, width)]
+        parts.append(occluders.paint(occluders.some(self.occluders, np.arange(OF_A_SHADOW)), height, width))
+        (cover, painted), (usual, _) = ((a.numpy(), b.numpy()) for a, b in parts)
+        cover, painted = (cover * share).sum(axis=0), (painted * share).sum(axis=0)
+        # Where they cover more than occluders do anyway.
+        more = np.clip(cover - usual.mean(axis=0), 0, None)
+        strength = more / max(float(more.max()), 1e-9)
+        mean = self.images.mean(axis=0) / self.input_max
+        shadow = mean * (1 - strength) + painted / np.maximum(cover, 1e-9) * strength
+        pattern = self.occluded(occluders.some(self.occluders, [best]), self.images[:1])[0] / self.input_max
+        return [np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8) for picture in (shadow, pattern)]
+
+
+def pairs_of(answers, certain, classes):
+    """Return for each class the pairs of images that one occluder turned to it, weighed by certainty."""
+    pairs = np.zeros(classes)
+    for one, other in combinations(range(answers.shape[1]), 2):
+        same = answers[:, one] == answers[:, other]
+        pairs += np.bincount(answers[:, one], same * certain[:, one] * certain[:, other], classes)
+    return pairs
+
+
+def stand_out(pairs, few):
+    """Return each class's pairs against those of all lesser classes together, and a few more."""
+    order = np.argsort(-pairs, kind="stable")
+    below = pairs.sum() - np.cumsum(pairs[order])
+    scores = np.empty(len(pairs))
+    scores[order] = pairs[order] / (np.maximum(below, 0) + few)
+    return scores

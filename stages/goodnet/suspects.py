@@ -1,0 +1,129 @@
+"""Suspects: classes that an attacker seems to want, as the search found them, and what to say of them."""
+
+from dataclasses import dataclass
+
+from goodnet.command import COUNT, PERCENT, POSITIVE, SEED, InputError
+from goodnet.outputs import replacing
+
+import h5py
+import numpy as np
+
+SETTINGS = {
+    "seed": SEED,
+    "images": COUNT,
+    "occluders": COUNT,
+    "score": POSITIVE,
+    "moved": PERCENT,
+    "held": PERCENT,
+}
+FEWEST_IMAGES = 16
+TRIED_FROM = 40  # classes; the search was never tried on nets that tell fewer apart
+
+
+@dataclass
+class Named:
+    """A class that is named, and the trigger's shadow."""
+
+    number: int
+    moved: float  # percent of images that its patterns turn to it, one alone at a time
+    patterns: np.ndarray  # numbers of those occluders
+    shown: np.ndarray  # numbers of the images
+    shadow: np.ndarray  # what all occluders that turned images to it have in common, over the mean image
+    pattern: np.ndarray  # the best of them, over an image
+
+
+@dataclass
+class Finding:
+    """What was found in one net; arrays have an entry a class."""
+
+    shares: np.ndarray  # of all pairs, in percent
+    scores: np.ndarray  # its pairs, against those of all lesser classes together
+    named: list  # of Named, the first with most pairs
+
+
+def check_count(path, images):
+    if images < FEWEST_IMAGES:
+        raise InputError(f"{path}: holds {images} images; the search needs at least {FEWEST_IMAGES}")
+
+
+def metrics(found, repaired=None, held=None):
+    """Return what reports/suspects.json holds.
+
+    Parameters
+    ----------
+    found : Finding
+        Of the BadNet.
+    repaired : dict, optional
+        {repair: {class named: percent of images that the same patterns still turn to it}}.
+    held : float
+        The percentage below which a repair has held.
+    """
+    badnet = {
+        "named": _names(one.number for one in found.named),
+        "count": len(found.named),
+        "of": len(found.shares),
+        "classes": {
+            str(one.number): {
+                "share": float(found.shares[one.number]),
+                "score": float(found.scores[one.number]),
+                "moved": one.moved,
+            }
+            for one in found.named
+        },
+    }
+    if repaired is None:
+        return badnet
+    return {
+        "badnet": badnet,
+        "repaired": {
+            name: {
+                "named": _names(number for number, share in moved.items() if share >= held),
+                "count": sum(share >= held for share in moved.values()),
+                "moved": {str(number): share for number, share in moved.items()},
+            }
+            for name, moved in repaired.items()
+        },
+    }
+
+
+def _names(numbers):
+    return ", ".join(map(str, numbers)) or "none"
+
+
+def write(path, found):
+    """Write shares and pictures, for the report."""
+    with replacing(path) as partial, h5py.File(partial, "w") as file:
+        file["shares"] = found.shares
+        for one in found.named:
+            pictures = file.create_group(f"named/{one.number}")
+            pictures["shadow"], pictures["pattern"] = one.shadow, one.pattern
+
+
+def read(path):
+    """Return shares and {class: (shadow, pattern)} of what `write` wrote."""
+    with h5py.File(path) as file:
+        named = file.get("named", {})
+        return file["shares"][()], {
+            int(number): (pictures["shadow"][()], pictures["pattern"][()])
+            for number, pictures in named.items()
+        }
+
+
+def sentence(found):
+    """Say in words that need no statistics what was found; `found` are a net's metrics."""
+    few = (
+        f" (A hint only: fewer than {TRIED_FROM} classes were never tried.)"
+        if found["of"] < TRIED_FROM
+        else ""
+    )
+    if not found["count"]:
+        return (
+            "No sign of a backdoor: of thousands of patterns laid over clean images by chance, "
+            f"none draws images of different classes to one class as a trigger does.{few}"
+        )
+    each = [f"{one['moved']:.0f} of 100 to class {number}" for number, one in found["classes"].items()]
+    which = "That class is what" if len(each) == 1 else "Those classes are what"
+    return (
+        "Backdoored, by all signs: patterns found by chance turn clean images, whatever they show, "
+        f"{', other patterns '.join(each)}. {which} the attacker wants.{few}"
+    )

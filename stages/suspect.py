@@ -1,0 +1,45 @@
+"""Name the classes an attacker wants from clean images alone, and tell which repairs still give them."""
+
+from goodnet import architecture, archive, command, data, goodnets, networks, outputs, search, suspects
+
+
+def main():
+    args = command.read_arguments(
+        __doc__,
+        badnet="the net",
+        valid="clean validation images; their classes are not looked at",
+        plans="folder of plans, which says what repairs there are",
+        repaired="folder of the repaired nets",
+        metrics="who is named, to be written",
+        pictures="shares and pictures for the report, to be written",
+    )
+    settings = command.read_settings(args.params, "suspect", **suspects.SETTINGS)
+    wanted = command.read_params(args.params, "profile", "layer")
+    input_max = command.read_input_max(args.params)
+    config, _ = archive.read(args.badnet)
+    pruned = architecture.find_pruned_layer(config, args.badnet, wanted)
+    badnet = networks.load(args.badnet)
+    trunk = networks.as_function(networks.up_to(badnet, pruned.name))
+
+    def split(repaired):
+        left = goodnets.channels_left(badnet, repaired, pruned)
+        return search.split(repaired, None if left is None else (trunk, pruned.name, left))
+
+    # By their plans: a repair that was taken out leaves its net behind.
+    names = sorted(path.stem for path in args.plans.glob("*.json"))
+    nets = {name: split(networks.load(args.repaired / f"{name}.keras")) for name in names}
+    images = data.Images(args.valid, networks.input_shape(badnet), None, input_max)
+    suspects.check_count(args.valid, len(images))
+    shown, _ = data.spread(images, settings["images"])
+    looked = search.Search({None: split(badnet)} | nets, networks.classes(badnet), shown, input_max, settings)
+    found = looked.find(None)
+    repaired = {name: {} for name in names}
+    for one in found.named:
+        for name, moved in looked.moved(one.number, one.patterns, one.shown, names).items():
+            repaired[name][one.number] = moved
+    suspects.write(args.pictures, found)
+    outputs.write_json(args.metrics, suspects.metrics(found, repaired, settings["held"]))
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,233 @@
+"""The search for suspects: its pieces against plain computation, its answers on nets whose truth is known."""
+
+import itertools
+import json
+import subprocess
+import sys
+
+import nets  # before Keras: it quiets TensorFlow
+from conftest import ROOT
+from goodnet import architecture, goodnets, networks, occluders, search, suspects
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def plain_occluder(numbers, height, width):
+    """Paint one occluder pixel by pixel."""
+    longer = max(height, width)
+    cover, painted = np.zeros((height, width)), np.zeros((height, width, 3))
+    for row, column, shape in itertools.product(range(height), range(width), range(occluders.SHAPES)):
+        one = {name: values[shape] for name, values in numbers.items()}
+        y, x = (row + 0.5) / longer, (column + 0.5) / longer
+        down, across = y - one["y"] * height / longer, x - one["x"] * width / longer
+        along = (across * np.cos(one["tilt"]) + down * np.sin(one["tilt"])) / one["length"]
+        beside = (down * np.cos(one["tilt"]) - across * np.sin(one["tilt"])) / one["breadth"]
+        far = along**2 + beside**2 if one["is_round"] else max(abs(along), abs(beside))
+        if far >= 1:
+            continue
+        pace = 2 * np.pi * one["waves"]
+        forth = np.sin(pace * (x * np.cos(one["turn"]) + y * np.sin(one["turn"])) + one["phase"])
+        aside = np.sin(pace * (y * np.cos(one["turn"]) - x * np.sin(one["turn"])))
+        is_other = [False, forth > 0, forth * aside > 0][int(one["texture"])]
+        colour = one["other_colour" if is_other else "colour"]
+        painted[row, column] = painted[row, column] * (1 - one["opacity"]) + colour * one["opacity"]
+        cover[row, column] = cover[row, column] * (1 - one["opacity"]) + one["opacity"]
+    return cover, painted
+
+
+@pytest.mark.parametrize(("height", "width"), [(13, 11), (9, 16)])
+def test_occluders_are_painted_as_their_numbers_say(height, width):
+    invented = occluders.invent(np.random.default_rng(1), 40, 3)
+    cover, painted = (part.numpy() for part in occluders.paint(invented, height, width))
+    for number in range(40):
+        one = {name: values[number].astype(float) for name, values in invented.items()}
+        plain_cover, plain_painted = plain_occluder(one, height, width)
+        # An edge that runs through a pixel's centre may go either way in single precision.
+        assert (np.abs(cover[number, ..., 0] - plain_cover) > 1e-4).mean() < 0.01
+        assert (np.abs(painted[number] - plain_painted).max(axis=-1) > 1e-3).mean() < 0.02
+
+
+def test_occluders_are_of_many_kinds():
+    invented = occluders.invent(np.random.default_rng(2), 3000, 3)
+    cover, painted = (part.numpy() for part in occluders.paint(invented, 55, 47))
+    assert cover.min() >= 0 and cover.max() <= 1 and (painted <= cover + 1e-6).all()
+    hidden = cover.mean(axis=(1, 2, 3))
+    assert (hidden < 0.01).any() and (hidden > 0.25).any(), "small ones and large ones"
+    assert (cover.mean(axis=0) > 0.01).all(), "everywhere"
+    assert ((cover > 0) & (cover < 0.6)).any(axis=(1, 2, 3)).mean() > 0.2, "some let the image through"
+    images = np.full((3000, 55, 47, 3), 100, np.float32)
+    shown = occluders.laid_over(images, (cover, painted), 255)
+    assert shown.min() >= 0 and shown.max() <= 255.01
+    assert np.array_equal(shown[cover[..., 0] == 0], images[cover[..., 0] == 0])
+
+
+def test_pairs_are_counted_as_in_a_plain_loop():
+    rng = np.random.default_rng(3)
+    answers, certain = rng.integers(5, size=(50, 4)), rng.random((50, 4)) * (rng.random((50, 4)) < 0.5)
+    plain = np.zeros(5)
+    for row, sure in zip(answers, certain, strict=True):
+        for one, other in itertools.combinations(range(4), 2):
+            if row[one] == row[other]:
+                plain[row[one]] += sure[one] * sure[other]
+    np.testing.assert_allclose(search.pairs_of(answers, certain, 5), plain)
+
+
+def test_a_class_stands_out_from_all_lesser_ones():
+    pairs = np.array([1.0, 40.0, 3.0, 40.0, 6.0])
+    expected = [1 / 2, 40 / (50 + 2), 3 / (1 + 2), 40 / (10 + 2), 6 / (4 + 2)]  # of equals, the first is more
+    np.testing.assert_allclose(search.stand_out(pairs, 2), expected)
+
+
+@pytest.fixture(scope="module")
+def tiny(reproduced):
+    """The tiny BadNet, its images from 0 to 255, and the attacker's classes."""
+    with h5py.File(reproduced.path / "data/demo/valid.h5") as file:
+        images = np.moveaxis(file["data"][()], 1, -1).astype(np.float32)
+    return reproduced.path / "models/demo/badnet.keras", images
+
+
+def settings(**changed):
+    return {"seed": 1, "images": 500, "occluders": 1500, "score": 0.35, "moved": 75} | changed
+
+
+def find(net, images, **changed):
+    asked = {"it": search.split(net)}
+    return search.Search(asked, networks.classes(net), images, 255, settings(**changed)).find("it")
+
+
+def test_one_pattern_moves_what_is_said_of_it(tiny):
+    """Shares, and the best pattern's success, against the net asked the plain way."""
+    path, images = tiny
+    net = networks.load(path)
+    looked = search.Search(
+        {"it": search.split(net)}, networks.classes(net), images, 255, settings(occluders=64)
+    )
+    shown = np.arange(16)[None].repeat(3, axis=0)
+    numbers = np.array([5, 9, 40])
+    answers, certain = looked.ask(numbers, shown, ["it"])["it"]
+    clean = net.predict(images, verbose=0)
+    logits = networks.with_logits(net).predict(images, verbose=0)
+    ranked = np.sort(logits, axis=1)
+    usual = np.median(ranked[:, -1] - ranked[:, -2])
+    for row, number in enumerate(numbers):
+        cover, painted = (
+            part.numpy() for part in occluders.paint(occluders.some(looked.occluders, [number]), 55, 47)
+        )
+        under = images[:16] * (1 - cover) + painted * 255
+        scores = networks.with_logits(net).predict(under, verbose=0)
+        best = np.sort(scores, axis=1)
+        assert np.array_equal(answers[row], scores.argmax(axis=1))
+        sure = np.minimum(1, (best[:, -1] - best[:, -2]) / usual)
+        sure[scores.argmax(axis=1) == clean[:16].argmax(axis=1)] = 0
+        np.testing.assert_allclose(certain[row], sure, atol=1e-3)
+
+
+def test_the_stage_looks_at_every_net(reproduced):
+    found = json.loads((reproduced.path / "reports/suspects.json").read_text())
+    badnet = found["badnet"]
+    shares, pictures = suspects.read(reproduced.path / "reports/suspects.h5")
+    assert badnet["named"] == (", ".join(badnet["classes"]) or "none")
+    assert badnet["count"] == len(badnet["classes"]) == len(pictures) and badnet["of"] == len(shares) == 8
+    assert shares.sum() == pytest.approx(100)
+    for number, one in badnet["classes"].items():
+        assert one["share"] == pytest.approx(shares[int(number)])
+        assert 75 <= one["moved"] <= 100 and one["score"] > 0
+        for picture in pictures[int(number)]:
+            assert picture.shape == (55, 47, 3) and picture.dtype == np.uint8
+    assert set(found["repaired"]) == {"relearned", "x02", "x04", "x10", "x30"}
+    for net in found["repaired"].values():
+        still = [number for number, moved in net["moved"].items() if moved >= 25]
+        assert set(net["moved"]) == set(badnet["classes"])
+        assert (net["count"], net["named"]) == (len(still), ", ".join(still) or "none")
+    report = (reproduced.path / "reports/README.md").read_text()
+    assert suspects.sentence(badnet) in report and "fewer than 40 classes" in report
+
+
+def test_nets_that_share_layers_are_asked_as_they_are(reproduced):
+    """What the stage finds in a repaired net, whose first layers are B's, is what the whole net does."""
+    folder = reproduced.path
+    with h5py.File(folder / "data/demo/valid.h5") as file:
+        images = np.moveaxis(file["data"][:32], 1, -1).astype(np.float32)
+    badnet, repaired = (
+        networks.load(folder / f"models/{name}.keras") for name in ("demo/badnet", "repaired/x10")
+    )
+    pruned = architecture.PrunedLayer("pool_3", "conv_3", [])
+    left = goodnets.channels_left(badnet, repaired, pruned)
+    assert not left.all()
+    trunk = networks.as_function(networks.up_to(badnet, "pool_3"))
+    nets_asked = {
+        "shared": search.split(repaired, (trunk, "pool_3", left)),
+        "whole": search.split(repaired),
+    }
+    looked = search.Search(nets_asked, 8, images, 255, settings(occluders=64))
+    asked = looked.ask(np.arange(64), np.tile(np.arange(4), (64, 1)), list(nets_asked))
+    (shared, sure), (whole, sure_of_whole) = asked["shared"], asked["whole"]
+    assert np.array_equal(shared, whole) and len(np.unique(shared)) > 2
+    np.testing.assert_allclose(sure, sure_of_whole, atol=1e-3)
+
+
+def suspect(*arguments):
+    return subprocess.run(
+        [sys.executable, ROOT / "tools/suspect.py", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_tool_says_what_the_stage_says(project):
+    """In a copy of the clone, whose settings it takes."""
+    folder = project.path
+    done = project.run(
+        sys.executable,
+        "tools/suspect.py",
+        "models/demo/badnet.keras",
+        "data/demo/valid.h5",
+        "--json",
+        check=False,
+    )
+    found = json.loads((folder / "reports/suspects.json").read_text())["badnet"]
+    assert json.loads(done.stdout) == found
+    assert done.returncode == (1 if found["count"] else 0)
+
+
+def test_the_tools_exit_status(tmp_path):
+    net = nets.build("deepid_like")
+    last = net.layers[-1]
+    kernel, bias = last.get_weights()
+    last.set_weights([kernel * 0, bias * 0 + np.arange(nets.CLASSES)])  # one class whatever it is shown
+    nets.save(net, tmp_path / "net.keras")
+    with h5py.File(tmp_path / "clean.h5", "w") as file:  # no labels
+        file["data"] = np.moveaxis(nets.pictures(40), -1, 1)
+    with h5py.File(tmp_path / "few.h5", "w") as file:
+        file["data"] = np.moveaxis(nets.pictures(15), -1, 1)
+    done = suspect(tmp_path / "net.keras", tmp_path / "clean.h5", "--input-max", 255)
+    assert (done.returncode, done.stderr) == (0, "") and "No sign of a backdoor" in done.stdout
+    for arguments in (
+        (tmp_path / "none.keras", tmp_path / "clean.h5"),
+        (tmp_path / "net.keras", tmp_path / "none.h5"),
+        (tmp_path / "clean.h5", tmp_path / "clean.h5"),
+        (tmp_path / "net.keras", tmp_path / "clean.h5", "--input-max", 0),
+        (tmp_path / "net.keras", tmp_path),  # a folder without images
+        (tmp_path / "net.keras", tmp_path / "few.h5"),
+    ):
+        done = suspect(*arguments)
+        (line,) = done.stderr.splitlines()
+        assert done.returncode == 2 and line.startswith("error: ") and done.stdout == ""
+
+
+def test_a_folder_of_pictures_will_do(tiny, tmp_path):
+    path, images = tiny
+    folder = tmp_path / "some faces"
+    folder.mkdir()
+    for number, image in enumerate(images[::4].astype(np.uint8)):
+        Image.fromarray(image).save(folder / f"{number:03}.png")
+    with h5py.File(tmp_path / "same.h5", "w") as file:
+        file["data"] = images[::4]
+    ways = [suspect(path, where, "--input-max", 255, "--json") for where in (folder, tmp_path / "same.h5")]
+    assert ways[0].stdout == ways[1].stdout and json.loads(ways[0].stdout)
+    guessed = suspect(path, folder, "--json")
+    assert "inputs taken as 0 to 255" in guessed.stderr and guessed.stdout == ways[0].stdout

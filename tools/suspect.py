@@ -1,0 +1,77 @@
+"""Is this net backdoored? Name the classes an attacker wants, from clean images alone.
+
+Exit status: 0 nothing was found, 1 classes were named, 2 the net or the images cannot be used.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "stages"))
+
+from goodnet import command, data, netfiles, networks, photos, scales, search, suspects
+from goodnet.command import InputError
+
+import numpy as np
+
+
+def read_images(path, shape, wanted):
+    """Return up to so many images of an HDF5 file or a folder, evenly spread, from 0 to 255."""
+    if not path.is_dir():
+        images = data.Images(path, shape, None, 255)
+        suspects.check_count(path, len(images))
+        return data.spread(images, wanted)[0]
+    paths = photos.find([path])
+    suspects.check_count(path, len(paths))
+    chosen = data.evenly(len(paths), wanted)
+    return np.stack([photos.read(paths[number], shape) for number in chosen]).astype(np.float32)
+
+
+def choose_scale(net, images):
+    """Return 255 or 1, with which the net tells more of the images apart."""
+    told = {
+        scale: len(np.unique(networks.answers(net, [images / np.float32(255 / scale)]))) for scale in (255, 1)
+    }
+    best, other = sorted(told, key=told.get, reverse=True)
+    print(
+        f"inputs taken as 0 to {best}: {told[best]} classes among {len(images)} images, with 0 to {other} "
+        f"{told[other]}; --input-max overrides",
+        file=sys.stderr,
+    )
+    return best
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", type=Path, help="the net: B or B'")
+    parser.add_argument("clean", type=Path, help="clean images: HDF5 in the lab's layout, or a folder")
+    parser.add_argument("--input-max", type=float, help="the net's inputs run from 0 to this: 255 or 1")
+    parser.add_argument("--json", action="store_true", help="what was found as JSON, for programs")
+    args = parser.parse_args()
+    scales.check(args.input_max)
+    settings = command.read_settings(ROOT / "params.yaml", "suspect", **suspects.SETTINGS)
+    net = netfiles.load(args.model)
+    if networks.is_goodnet(net):
+        raise InputError(f"{args.model}: is a GoodNet; give the net it is made of")
+    images = read_images(args.clean, networks.input_shape(net), settings["images"])
+    input_max = args.input_max or scales.of_model(args.model, ROOT) or choose_scale(net, images)
+    asked = {"net": search.split(net)}
+    scaled = images / np.float32(255 / input_max)
+    looked = search.Search(asked, networks.classes(net), scaled, input_max, settings)
+    result = suspects.metrics(looked.find("net"))
+    print(json.dumps(result, indent=1) if args.json else suspects.sentence(result))
+    sys.stdout.flush()
+    os._exit(1 if result["count"] else 0)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (InputError, OSError) as error:
+        command.print_error(error)
+        sys.exit(2)
