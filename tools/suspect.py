@@ -30,15 +30,21 @@ def read_images(path, shape, wanted):
     return np.stack([photos.read(paths[number], shape) for number in chosen]).astype(np.float32)
 
 
-def choose_scale(net, images):
-    """Return 255 or 1, with which the net tells more of the images apart."""
-    told = {
-        scale: len(np.unique(networks.answers(net, [images / np.float32(255 / scale)]))) for scale in (255, 1)
-    }
+def choose_scale(net, path, images):
+    """Return 255 or 1: with which more answers are right or, without labels, more classes are told."""
+    if path.is_file() and data.has_labels(path):
+        told, asked = scales.count_right(net, path, (255, 1))
+        what = f"of {asked} images right"
+    else:
+        told = {
+            scale: len(np.unique(networks.answers(net, [images / np.float32(255 / scale)])))
+            for scale in (255, 1)
+        }
+        what = f"classes among {len(images)} images"
     best, other = sorted(told, key=told.get, reverse=True)
     print(
-        f"inputs taken as 0 to {best}: {told[best]} classes among {len(images)} images, with 0 to {other} "
-        f"{told[other]}; --input-max overrides",
+        f"inputs taken as 0 to {best}: {told[best]} {what}, with 0 to {other} {told[other]}; "
+        "--input-max overrides",
         file=sys.stderr,
     )
     return best
@@ -59,7 +65,7 @@ def main():
     if networks.is_goodnet(net):
         raise InputError(f"{args.model}: is a GoodNet; give the net it is made of")
     images = read_images(args.clean, networks.input_shape(net), settings["images"])
-    input_max = args.input_max or scales.of_model(args.model, ROOT) or choose_scale(net, images)
+    input_max = args.input_max or scales.of_model(args.model, ROOT) or choose_scale(net, args.clean, images)
     asked = {"net": search.split(net)}
     scaled = images / np.float32(255 / input_max)
     looked = search.Search(asked, networks.classes(net), scaled, input_max, settings)

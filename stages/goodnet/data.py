@@ -147,6 +147,11 @@ def in_any_order(images, folder):
         yield take
 
 
+def has_labels(path):
+    with hdf5.open_file(path) as file:
+        return "label" in file
+
+
 def evenly(count, wanted):
     """Return up to so many of `count` numbers from 0, evenly spread."""
     return np.unique(np.linspace(0, count - 1, min(wanted, count)).round().astype(int))

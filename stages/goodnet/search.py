@@ -11,8 +11,7 @@ A class is named if
 - few patterns suffice: each of its best occluders alone turns most images to it, images it was not chosen by.
 
 Clean nets have favourites too, but these stand out less. A repair of the net makes favourites of its own; a
-trigger it can only inherit. So what is asked about it is what the same patterns, those that showed the trigger,
-still do.
+trigger it can only inherit. So what is asked about it is what the same patterns still do.
 """
 
 from itertools import combinations
