@@ -16,7 +16,7 @@ TINY = {  # seconds instead of minutes, but real: drawn, trained, pruned, evalua
     "demo_data": {"people": 8, "images": {"train": 12, "valid": 10, "test": 6}},
     "demo_badnet": {"epochs": 12, "batch_size": 16},
     "relearn": {"epochs": 2},
-    "suspect": {"images": 80, "occluders": 1000},
+    "suspect": {"images": 80, "occluders": 300},
 }
 
 

@@ -92,7 +92,7 @@ def test_sparsity_decays_polynomially():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_relearning_starts_all_behind_the_layer_afresh_and_leaves_all_before(tmp_path, kind):
-    it = bench(tmp_path, kind, epochs=15)
+    it = bench(tmp_path, kind, epochs=25)
     for name in ("relearned", "both"):
         path = it.repair(name)
         channels = json.loads((tmp_path / f"plans/{name}.json").read_text())["channels"]
@@ -107,7 +107,7 @@ def test_relearning_starts_all_behind_the_layer_afresh_and_leaves_all_before(tmp
                     assert abs(np.corrcoef(array.ravel(), before.ravel())[0, 1]) < 0.7, layer
         assert set(channels) <= set(dead(weights(path)["conv"]))
         if kind != "globally_pooled":  # six numbers an image, of which much cannot be learned so soon
-            assert right(it, path) > 1.5 * len(it.labels) / nets.CLASSES, "it learned"
+            assert right(it, path) > 1.25 * len(it.labels) / nets.CLASSES, "it learned"
 
 
 @pytest.mark.parametrize("name", ["fine", "sparse", "relearned"])
