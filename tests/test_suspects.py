@@ -147,6 +147,12 @@ def test_the_stage_looks_at_every_net(reproduced):
     assert suspects.sentence(badnet) in report and "fewer than 40 classes" in report
 
 
+def test_few_occluders_will_do(tiny):
+    path, images = tiny
+    found = find(networks.load(path), images, occluders=100, moved=1)
+    assert found.named and found.shares.shape == (8,)
+
+
 def test_nets_that_share_layers_are_asked_as_they_are(reproduced):
     """What the stage finds in a repaired net, whose first layers are B's, is what the whole net does."""
     folder = reproduced.path

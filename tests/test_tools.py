@@ -152,6 +152,7 @@ def test_params_laid_out_otherwise_are_left_alone(clone, files, nets_block):
     assert path.read_text() == text and not (clone.path / "data").exists()
 
 
+@pytest.mark.long
 def test_a_net_without_poisoned_images_runs_through(clone, files):
     arguments = ["mine", *flags(files, valid="unlabelled.h5"), "--input-max", "255", "--unlabelled"]
     tool("add_net", *arguments, cwd=clone.path)

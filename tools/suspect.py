@@ -1,5 +1,7 @@
 """Is this net backdoored? Name the classes an attacker wants, from clean images alone.
 
+A net that goodnet repaired is judged by the stage `suspect`, beside the net it was made of.
+
 Exit status: 0 nothing was found, 1 classes were named, 2 the net or the images cannot be used.
 """
 
@@ -54,7 +56,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", type=Path, help="the net: B or B'")
+    parser.add_argument("model", type=Path, help="the net, as it was handed to you")
     parser.add_argument("clean", type=Path, help="clean images: HDF5 in the lab's layout, or a folder")
     parser.add_argument("--input-max", type=float, help="the net's inputs run from 0 to this: 255 or 1")
     parser.add_argument("--json", action="store_true", help="what was found as JSON, for programs")

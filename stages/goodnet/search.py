@@ -179,7 +179,7 @@ class Search:
         heaviest = np.argsort(-weights, kind="stable")[:OF_A_SHADOW]
         share = (weights[heaviest] / weights[heaviest].sum())[:, None, None, None]
         parts = [occluders.paint(occluders.some(self.occluders, heaviest), height, width)]
-        parts.append(occluders.paint(occluders.some(self.occluders, np.arange(OF_A_SHADOW)), height, width))
+        parts.append(occluders.paint(occluders.some(self.occluders, slice(OF_A_SHADOW)), height, width))
         (cover, painted), (usual, _) = ((a.numpy(), b.numpy()) for a, b in parts)
         cover, painted = (cover * share).sum(axis=0), (painted * share).sum(axis=0)
         # Where they cover more than occluders do anyway.
