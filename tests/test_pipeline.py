@@ -111,8 +111,8 @@ EDITS = {
         edit_params(lambda p: p["rankings"]["anp"].update(steps=3)),
         set(),
     ),
-    "how suspects are judged": (
-        edit_params(lambda p: p["suspect"].update(score=0.5)),
+    "how suspects are searched for": (
+        edit_params(lambda p: p["suspect"].update(seed=2)),
         {"suspect", "report"},
     ),
     "a remark in the painting of occluders": (edit_source("goodnet/occluders.py"), {"suspect"}),
