@@ -265,7 +265,6 @@ def test_interrupting_a_command_is_one_line(folder):
     process = subprocess.Popen(PROFILE, cwd=folder, stderr=subprocess.PIPE, text=True)
     while not list(folder.glob("*.partial.*")):  # until it works on the images
         time.sleep(0.2)
-    time.sleep(2)  # and TensorFlow has compiled the net, which it must not be interrupted in
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == -signal.SIGINT

@@ -31,7 +31,7 @@ def bench(tmp_path, kind, epochs=6):
     params = yaml.safe_load((tmp_path / "params.yaml").read_text())
     for name in ("fine_tune", "relearn", "sparsify"):
         params[name] |= {"epochs": epochs, "batch_size": 50, "learning_rate": 0.003}
-    params["relearn"]["suspects"] = 2
+    params["relearn"] |= {"suspects": 2, "pushed": 0.3}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     bench.profile()
     bench.prune()
@@ -92,7 +92,7 @@ def test_sparsity_decays_polynomially():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_relearning_starts_all_behind_the_layer_afresh_and_leaves_all_before(tmp_path, kind):
-    it = bench(tmp_path, kind, epochs=25)
+    it = bench(tmp_path, kind, epochs=15)
     for name in ("relearned", "both"):
         path = it.repair(name)
         channels = json.loads((tmp_path / f"plans/{name}.json").read_text())["channels"]
@@ -107,7 +107,7 @@ def test_relearning_starts_all_behind_the_layer_afresh_and_leaves_all_before(tmp
                     assert abs(np.corrcoef(array.ravel(), before.ravel())[0, 1]) < 0.7, layer
         assert set(channels) <= set(dead(weights(path)["conv"]))
         if kind != "globally_pooled":  # six numbers an image, of which much cannot be learned so soon
-            assert right(it, path) > 1.25 * len(it.labels) / nets.CLASSES, "it learned"
+            assert right(it, path) > 1.5 * len(it.labels) / nets.CLASSES, "it learned"
 
 
 @pytest.mark.parametrize("name", ["fine", "sparse", "relearned"])
