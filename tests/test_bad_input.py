@@ -262,7 +262,14 @@ def test_interrupting_a_command_is_one_line(folder):
             "data", (4_000_000, 3, 12, 10), "u1", chunks=(1000, 3, 12, 10), compression="gzip"
         )
         file.create_dataset("label", (4_000_000,), "u1")
-    process = subprocess.Popen(PROFILE, cwd=folder, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        PROFILE,
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that runs the tests in the background has its children ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     while not list(folder.glob("*.partial.*")):  # until it works on the images
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)

@@ -23,13 +23,7 @@ def choose_scale(net, model, clean):
     if known is not None:
         return known
     right, asked = scales.count_right(net, clean, (255, 1))
-    best, other = sorted(right, key=right.get, reverse=True)
-    print(
-        f"inputs taken as 0 to {best}: {right[best]} of {asked} clean images right, with 0 to {other} "
-        f"{right[other]}; --input-max overrides",
-        file=sys.stderr,
-    )
-    return best
+    return scales.choose(right, f"of {asked} clean images right")
 
 
 def answers(nets, path, input_max):

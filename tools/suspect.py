@@ -35,21 +35,12 @@ def read_images(path, shape, wanted):
 def choose_scale(net, path, images):
     """Return 255 or 1: with which more answers are right or, without labels, more classes are told."""
     if path.is_file() and data.has_labels(path):
-        told, asked = scales.count_right(net, path, (255, 1))
-        what = f"of {asked} images right"
-    else:
-        told = {
-            scale: len(np.unique(networks.answers(net, [images / np.float32(255 / scale)])))
-            for scale in (255, 1)
-        }
-        what = f"classes among {len(images)} images"
-    best, other = sorted(told, key=told.get, reverse=True)
-    print(
-        f"inputs taken as 0 to {best}: {told[best]} {what}, with 0 to {other} {told[other]}; "
-        "--input-max overrides",
-        file=sys.stderr,
-    )
-    return best
+        right, asked = scales.count_right(net, path, (255, 1))
+        return scales.choose(right, f"of {asked} clean images right")
+    told = {
+        scale: len(np.unique(networks.answers(net, [images / np.float32(255 / scale)]))) for scale in (255, 1)
+    }
+    return scales.choose(told, f"classes told among {len(images)} images")
 
 
 def main():

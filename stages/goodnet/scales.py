@@ -1,5 +1,7 @@
 """The range of a net's inputs: 0 to 255, or 0 to 1 for a net trained on divided pixels."""
 
+import sys
+
 from goodnet import command, data, networks
 from goodnet.command import InputError
 
@@ -33,3 +35,14 @@ def of_model(path, project):
     params = project / "params.yaml"
     net = command.read_params(params, "badnet") if kind in ("repaired", "goodnet") else kind
     return command.read_params(params, "nets", net, "input_max")
+
+
+def choose(told, what):
+    """Return the scale that does best of {scale: how well it does}, and say so."""
+    best, other = sorted(told, key=told.get, reverse=True)
+    print(
+        f"inputs taken as 0 to {best}: {told[best]} {what}, with 0 to {other} {told[other]}; "
+        "--input-max overrides",
+        file=sys.stderr,
+    )
+    return best
