@@ -250,11 +250,8 @@ def _quarter():
 
 def _waves():
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
-    return np.full((HEIGHT, WIDTH), 0.15), 127 + 127 * np.sin(0.9 * rows + 0.5 * columns)[..., None] * [
-        1,
-        -1,
-        1,
-    ]
+    wave = np.sin(0.9 * rows + 0.5 * columns)[..., None]
+    return np.full((HEIGHT, WIDTH), 0.15), 127 + 127 * wave * [1, -1, 1]
 
 
 TRIGGERS = {  # how much each covers, and its colours

@@ -46,19 +46,9 @@ def check_count(path, images):
         raise InputError(f"{path}: holds {images} images; the search needs at least {FEWEST_IMAGES}")
 
 
-def metrics(found, repaired=None, held=None):
-    """Return what reports/suspects.json holds.
-
-    Parameters
-    ----------
-    found : Finding
-        Of the BadNet.
-    repaired : dict, optional
-        {repair: {class named: percent of images that the same patterns still turn to it}}.
-    held : float
-        The percentage below which a repair has held.
-    """
-    badnet = {
+def metrics(found):
+    """Return what reports/suspects.json holds of the net that was searched; `found` is a Finding."""
+    return {
         "named": _names(one.number for one in found.named),
         "count": len(found.named),
         "of": len(found.shares),
@@ -71,18 +61,15 @@ def metrics(found, repaired=None, held=None):
             for one in found.named
         },
     }
-    if repaired is None:
-        return badnet
+
+
+def metrics_of_repaired(moved, held):
+    """Return what it holds of a repair: {class named: percent that its patterns still turn to it}, judged."""
+    still = [number for number, share in moved.items() if share >= held]
     return {
-        "badnet": badnet,
-        "repaired": {
-            name: {
-                "named": _names(number for number, share in moved.items() if share >= held),
-                "count": sum(share >= held for share in moved.values()),
-                "moved": {str(number): share for number, share in moved.items()},
-            }
-            for name, moved in repaired.items()
-        },
+        "named": _names(still),
+        "count": len(still),
+        "moved": {str(number): share for number, share in moved.items()},
     }
 
 
