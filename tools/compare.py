@@ -88,7 +88,7 @@ def results(watch, experiments):
     """Return a row for each net that an experiment repaired, and {net: metrics of its BadNet}."""
     shown = json.loads(watch.dvc("exp", "show", "--json", "--no-pager")[0])
     metrics = {
-        found["name"]: {path: body["data"] for path, body in found["data"]["metrics"].items()}
+        found["name"]: {path: body.get("data") for path, body in found["data"]["metrics"].items()}
         for commit in shown
         for experiment in commit["experiments"] or []
         for found in experiment["revs"]
