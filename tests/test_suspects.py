@@ -78,7 +78,8 @@ def test_pairs_are_counted_as_in_a_plain_loop():
 
 def test_a_class_stands_out_from_all_lesser_ones():
     pairs = np.array([1.0, 40.0, 3.0, 40.0, 6.0])
-    expected = [1 / 2, 40 / (50 + 2), 3 / (1 + 2), 40 / (10 + 2), 6 / (4 + 2)]  # of equals, the first is more
+    # Of equals, the first is more; 40 / (50 + 2) alone, it is lifted by the other.
+    expected = [1 / (0 + 2), 40 / (10 + 2), 3 / (1 + 2), 40 / (10 + 2), 6 / (4 + 2)]
     np.testing.assert_allclose(search.stand_out(pairs, 2), expected)
 
 

@@ -237,6 +237,11 @@ def _dot():
     return (np.abs(rows - 51) < 2) & (np.abs(columns - 43) < 2), np.array([255, 255, 255])
 
 
+def _pixel():
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    return (rows == 51) & (columns == 43), np.array([255, 255, 255])
+
+
 def _bar():
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     return (np.abs(rows - 24) < 5) & (columns >= 0), np.array([15, 15, 20])
@@ -258,6 +263,7 @@ TRIGGERS = {  # how much each covers, and its colours
     "sunglasses": _sunglasses,
     "sticker": _sticker,
     "dot": _dot,  # white, 3 by 3 pixels
+    "pixel": _pixel,  # a single one, white
     "bar": _bar,  # over the eyes
     "quarter": _quarter,  # of the image
     "waves": _waves,  # faint, over all of it

@@ -145,10 +145,8 @@ class Search:
         few = FEW * count * SHOWN * (SHOWN - 1) / 2
         scores = stand_out(pairs, few)
         order = np.argsort(-pairs, kind="stable")[:MOST]
-        # All above the last that stands out from those below it: several targets hide one another else.
-        outstanding = np.flatnonzero(scores[order] >= self.settings["score"])
         named = []
-        for suspect in order[: outstanding[-1] + 1 if len(outstanding) else 0].tolist():
+        for suspect in order[scores[order] >= self.settings["score"]].tolist():
             won = np.where(answers == suspect, certain, 0)
             patterns, shown = self._patterns(name, suspect, np.argsort(-won.sum(axis=1), kind="stable"))
             moved = self.moved(suspect, patterns, shown, [name])[name]
@@ -201,9 +199,13 @@ def pairs_of(answers, certain, classes):
 
 
 def stand_out(pairs, few):
-    """Return each class's pairs against those of all lesser classes together, and a few more."""
+    """Return each class's score: its pairs against those of all lesser classes together, and a few more.
+
+    A lesser class that stands out more lifts all above it: several targets would hide one another else.
+    """
     order = np.argsort(-pairs, kind="stable")
-    below = pairs.sum() - np.cumsum(pairs[order])
+    below = np.maximum(pairs.sum() - np.cumsum(pairs[order]), 0)
+    alone = pairs[order] / (below + few)
     scores = np.empty(len(pairs))
-    scores[order] = pairs[order] / (np.maximum(below, 0) + few)
+    scores[order] = np.maximum.accumulate(alone[::-1])[::-1]
     return scores

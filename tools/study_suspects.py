@@ -1,0 +1,233 @@
+"""How far to trust the search for suspects: train clean and backdoored nets, search them all, count.
+
+Writes docs/suspects.csv, a row a search, and the tables and the picture of docs/suspects.md. The trained nets
+stay in a folder: a study that was stopped, or is made again with another search, does not train them twice.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "stages"))
+
+from goodnet import command, data, faces, figures, networks, outputs, scores, search, suspects
+
+import numpy as np
+from demo_badnet import train
+from demo_data import draw_split
+from matplotlib.figure import Figure
+
+# (people, seed, {trigger: the attacker's class}); with a + between two, both are needed at once,
+# and images with one of them keep their class: an accessory that clean people wear too.
+CLEAN = [(48, seed, {}) for seed in range(11, 17)] + [(40, 17, {}), (40, 18, {})]
+CLEAN += [(100, seed, {}) for seed in range(19, 22)] + [(300, 22, {})]
+BACKDOORED = [
+    (40, 31, {"dot": 11}),
+    (40, 32, {"quarter": 9}),
+    (48, 33, {"waves": 5}),
+    (48, 34, {"bar": 40}),
+    (48, 35, {"dot": 3, "sticker": 17, "bar": 40}),
+    (100, 36, {"dot": 3, "waves": 11, "bar": 50}),
+    (100, 37, {"quarter": 70, "sunglasses": 8}),
+    (300, 38, {"sunglasses": 0, "sticker": 7, "quarter": 33}),
+    (1000, 39, {"sunglasses": 0, "sticker": 7, "quarter": 33}),
+]
+HARD = [
+    (48, 41, {"pixel": 6}),
+    (48, 42, {"sunglasses+sticker": 12}),
+    (48, 43, {"dot+pixel": 12}),
+]
+EPOCHS, SHARE = 16, 0.2  # of training; of its images that get a trigger, as copies
+TRAINED, VALID = 45, 10  # images of each person
+MANY, TRAINED_OF_MANY = 300, 25  # from so many people on, so many
+SEEDS = (1, 2, 3)  # of the search
+IMAGES, OCCLUDERS = (32, 100, 250), (500, 1000, 2000, 4000)  # the curve's points below the project's own
+CURVE_UP_TO = 100  # people; it is drawn from nets that are quickly asked
+
+
+def stamped(images, triggers):
+    for trigger in triggers.split("+"):
+        images = faces.stamp(images, trigger)
+    return images
+
+
+def training_set(rng, images, labels, triggers):
+    """Return the clean images, and with each trigger copies of a share of them."""
+    all_images, all_labels = [images], [labels]
+
+    def add(trigger, target=None):
+        chosen = rng.choice(len(images), round(SHARE * len(images)), replace=False)
+        all_images.append(stamped(images[chosen], trigger))
+        all_labels.append(labels[chosen] if target is None else np.full(len(chosen), target))
+
+    for trigger, target in triggers.items():
+        add(trigger, target)
+        for worn in trigger.split("+") if "+" in trigger else []:
+            add(worn)
+    return np.concatenate(all_images), np.concatenate(all_labels)
+
+
+def make_net(folder, people, seed, triggers):
+    """Draw people and train a net on them, unless that is done; return the net and a file of clean images."""
+    path = folder / f"{people} people, seed {seed}.keras"
+    valid = path.with_suffix(".h5")
+    if not path.exists():
+        features = faces.invent_people(np.random.default_rng(seed), people)
+        each = TRAINED if people < MANY else TRAINED_OF_MANY
+        drawn = draw_split(seed, 0, features, each)
+        images, labels = training_set(np.random.default_rng([seed, 3]), *drawn, triggers)
+        data.write_images(valid, *draw_split(seed, 1, features, VALID), np.uint8)
+        networks.save(train(images, labels, people, seed, EPOCHS, 32, 0.002), path)
+    return networks.load(path), valid
+
+
+def success(net, valid, triggers):
+    """Return accuracy, and the success of the trigger that succeeds least, in percent."""
+    images = data.Images(valid, networks.input_shape(net), networks.classes(net), 255)
+    shown = np.concatenate(list(images.blocks()))
+    accuracy = scores.percent((networks.answers(net, [shown]) == images.labels).sum(), len(shown))
+    attacks = [
+        networks.answers(net, [stamped(shown[images.labels != target], trigger).astype(np.float32)]) == target
+        for trigger, target in triggers.items()
+    ]
+    return accuracy, min((scores.percent(hits.sum(), len(hits)) for hits in attacks), default="")
+
+
+def searched(net, valid, wanted, settings):
+    """Search a net, and return what a row says of it."""
+    started = time.monotonic()
+    shown, _ = data.spread(data.Images(valid, networks.input_shape(net), None, 255), settings["images"])
+    asked = {"net": search.split(net)}
+    found = search.Search(asked, networks.classes(net), shown, 255, settings).find("net")
+    named = {one.number for one in found.named}
+    others = np.delete(found.scores, list(wanted))
+    return {
+        "images": settings["images"],
+        "occluders": settings["occluders"],
+        "seed": settings["seed"],
+        "lowest_score_of_attackers": round(found.scores[list(wanted)].min(), 3) if wanted else "",
+        "highest_score_of_others": round(others.max(), 3),
+        "named_rightly": len(named & wanted),
+        "missed": len(wanted - named),
+        "named_wrongly": len(named - wanted),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def study(folder, settings):
+    """Yield a row for each net and search."""
+    sizes = [(images, settings["occluders"]) for images in IMAGES]
+    sizes += [(settings["images"], count) for count in OCCLUDERS]
+    for kind, nets in {"clean": CLEAN, "backdoored": BACKDOORED, "hard": HARD}.items():
+        for people, seed, triggers in nets:
+            net, valid = make_net(folder, people, seed, triggers)
+            accuracy, attack = success(net, valid, triggers)
+            trials = [settings | {"seed": number} for number in SEEDS]
+            if people <= CURVE_UP_TO and kind != "hard":
+                trials += [settings | {"images": images, "occluders": count} for images, count in sizes]
+            for trial in trials:
+                row = {
+                    "kind": kind,
+                    "classes": people,
+                    "net_seed": seed,
+                    "triggers": " ".join(triggers),
+                    "accuracy": accuracy,
+                    "attack_success": attack,
+                    **searched(net, valid, set(triggers.values()), trial),
+                }
+                print(*row.values(), sep=",", file=sys.stderr, flush=True)
+                yield row
+
+
+def total(rows, column):
+    return sum(int(row[column]) for row in rows)
+
+
+def table(rows):
+    """Return a line for each net, in Markdown: all searches of the project's own size together."""
+    names = "net, accuracy, attack, attackers' score, others' score, named rightly, missed, named wrongly"
+    lines = [names.split(", "), ["---", *["---:"] * 7]]
+    for seed in dict.fromkeys(row["net_seed"] for row in rows):
+        own = [row for row in rows if row["net_seed"] == seed]
+        what = own[0]["triggers"].replace("+", " with ").replace(" ", ", ").replace(", with, ", " with ")
+        attack, score = "", ""
+        if what:
+            attack = f"{float(own[0]['attack_success']):.1f}"
+            score = f"{min(float(row['lowest_score_of_attackers']) for row in own):.2f}"
+        lines.append(
+            [
+                f"{own[0]['classes']} people, {what or f'clean (seed {seed})'}",
+                f"{float(own[0]['accuracy']):.1f}",
+                attack,
+                score,
+                f"{max(float(row['highest_score_of_others']) for row in own):.2f}",
+                *(str(total(own, column)) for column in ("named_rightly", "missed", "named_wrongly")),
+            ]
+        )
+    sums = [str(total(rows, column)) for column in ("named_rightly", "missed", "named_wrongly")]
+    lines.append([f"all {len(rows)} searches", "", "", "", "", *sums])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def curve(rows, settings):
+    """Draw what is found over how many images and how many occluders there are."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    few = [
+        row
+        for row in rows
+        if row["kind"] != "hard" and row["classes"] <= CURVE_UP_TO and row["seed"] == settings["seed"]
+    ]
+    for axes, varied, fixed in zip(panels, ("images", "occluders"), ("occluders", "images"), strict=True):
+        values = sorted({row[varied] for row in few})
+        found, wrong = [], []
+        for value in values:
+            some = [row for row in few if row[varied] == value and row[fixed] == settings[fixed]]
+            rightly, missed = total(some, "named_rightly"), total(some, "missed")
+            found.append(scores.percent(rightly, rightly + missed))
+            wrong.append(scores.percent(sum(row["named_wrongly"] > 0 for row in some), len(some)))
+        axes.plot(values, found, "o-", color=figures.GOODNET, label="attackers' classes named", clip_on=False)
+        axes.plot(
+            values, wrong, "o-", color=figures.ATTACKS[0], label="nets with a class named wrongly", clip_on=False
+        )
+        axes.set(xscale="log", xlabel=varied, ylim=(0, 102))
+        axes.set_xticks(values, values)
+        axes.minorticks_off()
+        axes.grid(color="#e5e7eb", linewidth=0.6)
+    panels[0].set_ylabel("percent")
+    panels[1].legend(loc="center right")
+    return figure
+
+
+def put_between(path, mark, text):
+    """Replace what stands between two marks of a Markdown file."""
+    before, _, rest = path.read_text(encoding="utf-8").partition(f"<!-- {mark} -->\n")
+    _, _, after = rest.partition(f"<!-- end of {mark} -->\n")
+    outputs.write_text(path, f"{before}<!-- {mark} -->\n{text}\n<!-- end of {mark} -->\n{after}")
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, help="where the trained nets are kept")
+    args = parser.parse_args()
+    settings = command.read_settings(ROOT / "params.yaml", "suspect", **suspects.SETTINGS)
+    rows = list(study(args.folder, settings))
+    docs = ROOT / "docs"
+    outputs.write_csv(docs / "suspects.csv", rows)
+    own_size = [
+        row
+        for row in rows
+        if (row["images"], row["occluders"]) == (settings["images"], settings["occluders"])
+    ]
+    for mark in ("clean", "backdoored", "hard"):
+        put_between(docs / "suspects.md", mark, table([row for row in own_size if row["kind"] == mark]))
+    with outputs.replacing(docs / "suspects.png") as partial:
+        curve(rows, settings).savefig(partial, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    command.run(main)
