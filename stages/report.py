@@ -38,16 +38,16 @@ There were no poisoned images, so nothing here tells whether an attack would sti
 LESSON = "Where the blue lines fall before the others, pruning costs accuracy before it stops the attack.\n\n"
 
 
-def verdict(found):
+def verdict(found, classes):
     """Say what the search for suspects comes to; `found` is what reports/suspects.json holds."""
-    lines = [f"**BadNet B.** {suspects.sentence(found['badnet'])}"]
-    if found["badnet"]["count"]:
-        held = [f"*{name}*" for name, net in found["repaired"].items() if not net["count"]]
-        still = [f"*{name}* ({net['named']})" for name, net in found["repaired"].items() if net["count"]]
-        if held:
-            lines.append(f"\n**Repaired.** The same patterns have lost their power over {', '.join(held)}.")
-        if still:
-            lines.append(f"\n**Not repaired.** They still turn images in {', '.join(still)}.")
+    lines = [f"**BadNet B.** {suspects.sentence(found, classes)}"]
+    repaired = found.get("repaired", [])
+    held = [f"*{net['name']}*" for net in repaired if net["named"] == "none"]
+    still = [f"*{net['name']}* ({net['named']})" for net in repaired if net["named"] != "none"]
+    if held:
+        lines.append(f"\n**Repaired.** The same patterns have lost their power over {', '.join(held)}.")
+    if still:
+        lines.append(f"\n**Not repaired.** They still turn images in {', '.join(still)}.")
     return "\n".join(lines)
 
 
@@ -191,7 +191,7 @@ def main():
         repairs,
         bool(badnet["attack_success"]),
         table(badnet, repaired, goodnet),
-        verdict(found),
+        verdict(found, classes),
     )
     outputs.write_text(args.report, report)
 

@@ -38,8 +38,8 @@ def main():
         for name, moved in looked.moved(one.number, one.patterns, one.shown, names).items():
             repaired[name][one.number] = moved
     suspects.write(args.pictures, found)
-    judged = {name: suspects.metrics_of_repaired(moved, settings["held"]) for name, moved in repaired.items()}
-    outputs.write_json(args.metrics, {"badnet": suspects.metrics(found), "repaired": judged})
+    judged = suspects.metrics_of_repaired(repaired, settings["held"]) if found.named else {}
+    outputs.write_json(args.metrics, suspects.metrics(found) | judged)
 
 
 if __name__ == "__main__":

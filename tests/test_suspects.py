@@ -129,23 +129,24 @@ def test_one_pattern_moves_what_is_said_of_it(tiny):
 
 def test_the_stage_looks_at_every_net(reproduced):
     found = json.loads((reproduced.path / "reports/suspects.json").read_text())
-    badnet = found["badnet"]
     shares, pictures = suspects.read(reproduced.path / "reports/suspects.h5")
-    assert badnet["named"] == (", ".join(badnet["classes"]) or "none")
-    assert badnet["count"] == len(badnet["classes"]) == len(pictures) and badnet["of"] == len(shares) == 8
+    named = [one["class"] for one in found["classes"]]
+    assert found["named"] == ", ".join(map(str, named)) and set(named) == set(pictures) and len(shares) == 8
     assert shares.sum() == pytest.approx(100)
-    for number, one in badnet["classes"].items():
-        assert one["share"] == pytest.approx(shares[int(number)])
-        assert 75 <= one["moved"] <= 100 and one["score"] > 0
-        for picture in pictures[int(number)]:
+    for one in found["classes"]:
+        assert one["share"] == pytest.approx(shares[one["class"]])
+        assert 75 <= one["moved"] <= 100 and 0.4 <= one["score"] <= found["score"]
+        for picture in pictures[one["class"]]:
             assert picture.shape == (55, 47, 3) and picture.dtype == np.uint8
-    assert set(found["repaired"]) == {"relearned", "x02", "x04", "x10", "x30"}
-    for net in found["repaired"].values():
-        still = [number for number, moved in net["moved"].items() if moved >= 25]
-        assert set(net["moved"]) == set(badnet["classes"])
-        assert (net["count"], net["named"]) == (len(still), ", ".join(still) or "none")
+    assert [net["name"] for net in found["repaired"]] == ["relearned", "x02", "x04", "x10", "x30"]
+    for net in found["repaired"]:
+        assert [moved["class"] for moved in net["moved"]] == named
+        still = [str(moved["class"]) for moved in net["moved"] if moved["percent"] >= 25]
+        assert net["named"] == (", ".join(still) or "none")
+    held = [net["name"] for net in found["repaired"] if net["named"] == "none"]
+    assert found["held_in"] == (", ".join(held) or "none")
     report = (reproduced.path / "reports/README.md").read_text()
-    assert suspects.sentence(badnet) in report and "fewer than 40 classes" in report
+    assert suspects.sentence(found, 8) in report and "fewer than 40 classes" in report
 
 
 def test_few_occluders_will_do(tiny):
@@ -187,9 +188,10 @@ def suspect(reproduced):
 
 def test_the_tool_says_what_the_stage_says(reproduced, suspect):
     done = suspect("models/demo/badnet.keras", "data/demo/valid.h5", "--json")
-    found = json.loads((reproduced.path / "reports/suspects.json").read_text())["badnet"]
-    assert json.loads(done.stdout) == found
-    assert done.returncode == (1 if found["count"] else 0)
+    found = json.loads((reproduced.path / "reports/suspects.json").read_text())
+    said = json.loads(done.stdout)
+    assert said == {key: found[key] for key in ("named", "score", "classes")}
+    assert done.returncode == (1 if found["classes"] else 0)
 
 
 def test_the_tools_exit_status(suspect, tmp_path):

@@ -190,7 +190,12 @@ def curve(rows, settings):
             wrong.append(scores.percent(sum(row["named_wrongly"] > 0 for row in some), len(some)))
         axes.plot(values, found, "o-", color=figures.GOODNET, label="attackers' classes named", clip_on=False)
         axes.plot(
-            values, wrong, "o-", color=figures.ATTACKS[0], label="nets with a class named wrongly", clip_on=False
+            values,
+            wrong,
+            "o-",
+            color=figures.ATTACKS[0],
+            label="nets with a class named wrongly",
+            clip_on=False,
         )
         axes.set(xscale="log", xlabel=varied, ylim=(0, 102))
         axes.set_xticks(values, values)

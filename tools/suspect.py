@@ -61,11 +61,11 @@ def main():
     input_max = args.input_max or scales.of_model(args.model, ROOT) or choose_scale(net, args.clean, images)
     asked = {"net": search.split(net)}
     scaled = images / np.float32(255 / input_max)
-    looked = search.Search(asked, networks.classes(net), scaled, input_max, settings)
-    result = suspects.metrics(looked.find("net"))
-    print(json.dumps(result, indent=1) if args.json else suspects.sentence(result))
+    classes = networks.classes(net)
+    result = suspects.metrics(search.Search(asked, classes, scaled, input_max, settings).find("net"))
+    print(json.dumps(result, indent=1) if args.json else suspects.sentence(result, classes))
     sys.stdout.flush()
-    os._exit(1 if result["count"] else 0)
+    os._exit(1 if result["classes"] else 0)
 
 
 if __name__ == "__main__":

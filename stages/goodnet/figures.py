@@ -241,16 +241,15 @@ def suspects(shares, pictures, found):
     left.set_xticks(range(len(foremost)), foremost)
     left.set(xlabel="class; red: named", ylabel="percent of pairs")
     left.set_title("Turned to one class by one pattern")
-    named = found["badnet"]["classes"]
-    nets = {"B": {number: one["moved"] for number, one in named.items()}}
-    nets |= {name: net["moved"] for name, net in found["repaired"].items()}
-    for place, number in enumerate(named):
+    named = found["classes"]
+    nets = {"B": [one["moved"] for one in named]}
+    nets |= {net["name"]: [one["percent"] for one in net["moved"]] for net in found.get("repaired", [])}
+    for place, one in enumerate(named):
         shift = (place - (len(named) - 1) / 2) * 0.8 / len(named)
-        values = [net[number] for net in nets.values()]
+        values = [moved[place] for moved in nets.values()]
         colour = ATTACKS[place % len(ATTACKS)]
-        right.bar(
-            np.arange(len(nets)) + shift, values, 0.8 / len(named), color=colour, label=f"class {number}"
-        )
+        label = f"class {one['class']}"
+        right.bar(np.arange(len(nets)) + shift, values, 0.8 / len(named), color=colour, label=label)
     right.set_xticks(range(len(nets)), nets)
     right.set(ylim=(0, 103), ylabel="percent of images")
     right.set_title("What those patterns do in each net")

@@ -47,34 +47,43 @@ def check_count(path, images):
 
 
 def metrics(found):
-    """Return what reports/suspects.json holds of the net that was searched; `found` is a Finding."""
+    """Return what is reported of the net that was searched; `found` is a Finding.
+
+    What DVC is to compare are words and numbers; it passes over lists, so these hold the rest.
+    """
     return {
         "named": _names(one.number for one in found.named),
-        "count": len(found.named),
-        "of": len(found.shares),
-        "classes": {
-            str(one.number): {
+        "score": float(found.scores.max()),
+        "classes": [
+            {
+                "class": one.number,
                 "share": float(found.shares[one.number]),
                 "score": float(found.scores[one.number]),
                 "moved": one.moved,
             }
             for one in found.named
-        },
+        ],
     }
 
 
 def metrics_of_repaired(moved, held):
-    """Return what it holds of a repair: {class named: percent that its patterns still turn to it}, judged."""
-    still = [number for number, share in moved.items() if share >= held]
+    """Return what is reported of repairs; `moved` is {repair: {class named: percent still turned to it}}."""
+    still = {name: [number for number, share in net.items() if share >= held] for name, net in moved.items()}
     return {
-        "named": _names(still),
-        "count": len(still),
-        "moved": {str(number): share for number, share in moved.items()},
+        "held_in": _names(name for name, numbers in still.items() if not numbers),
+        "repaired": [
+            {
+                "name": name,
+                "named": _names(still[name]),
+                "moved": [{"class": number, "percent": share} for number, share in net.items()],
+            }
+            for name, net in moved.items()
+        ],
     }
 
 
-def _names(numbers):
-    return ", ".join(map(str, numbers)) or "none"
+def _names(those):
+    return ", ".join(map(str, those)) or "none"
 
 
 def write(path, found):
@@ -96,19 +105,15 @@ def read(path):
         }
 
 
-def sentence(found):
+def sentence(found, classes):
     """Say in words that need no statistics what was found; `found` are a net's metrics."""
-    few = (
-        f" (A hint only: fewer than {TRIED_FROM} classes were never tried.)"
-        if found["of"] < TRIED_FROM
-        else ""
-    )
-    if not found["count"]:
+    few = f" (A hint only: fewer than {TRIED_FROM} classes were never tried.)" if classes < TRIED_FROM else ""
+    if not found["classes"]:
         return (
             "No sign of a backdoor: of thousands of patterns laid over clean images by chance, "
             f"none draws images of different classes to one class as a trigger does.{few}"
         )
-    each = [f"{one['moved']:.0f} of 100 to class {number}" for number, one in found["classes"].items()]
+    each = [f"{one['moved']:.0f} of 100 to class {one['class']}" for one in found["classes"]]
     which = "That class is what" if len(each) == 1 else "Those classes are what"
     return (
         "Backdoored, by all signs: patterns found by chance turn clean images, whatever they show, "
