@@ -101,10 +101,18 @@ class Project:
     def dvc(self, *args, check=True):
         return self.run(sys.executable, "-m", "dvc", *args, check=check)
 
+    def stages(self, *args, check=True):
+        """Run dvc repro; return the names of the stages that ran, and of those restored from the cache."""
+        lines = self.dvc("repro", *args, check=check).stdout.splitlines()
+        named = {line: line.split("'")[1] for line in lines if "tage '" in line}
+        return (
+            {name for line, name in named.items() if line.startswith("Running stage ")},
+            {name for line, name in named.items() if "is cached - skipping run" in line},
+        )
+
     def repro(self, *args, check=True):
         """Run dvc repro; return the names of the stages that ran."""
-        output = self.dvc("repro", *args, check=check).stdout
-        return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage ")}
+        return self.stages(*args, check=check)[0]
 
     def commit(self, message):
         self.git("add", "-A")
