@@ -21,8 +21,7 @@ from matplotlib.figure import Figure
 
 # (people, seed, {trigger: the attacker's class}); with a + between two, both are needed at once,
 # and images with one of them keep their class: an accessory that clean people wear too.
-CLEAN = [(48, seed, {}) for seed in range(11, 17)] + [(40, 17, {}), (40, 18, {})]
-CLEAN += [(100, seed, {}) for seed in range(19, 22)] + [(300, 22, {})]
+CLEAN = [(48, seed, {}) for seed in range(11, 18)] + [(100, 18, {}), (100, 19, {}), (300, 20, {})]
 BACKDOORED = [
     (40, 31, {"dot": 11}),
     (40, 32, {"quarter": 9}),
@@ -32,18 +31,13 @@ BACKDOORED = [
     (100, 36, {"dot": 3, "waves": 11, "bar": 50}),
     (100, 37, {"quarter": 70, "sunglasses": 8}),
     (300, 38, {"sunglasses": 0, "sticker": 7, "quarter": 33}),
-    (1000, 39, {"sunglasses": 0, "sticker": 7, "quarter": 33}),
 ]
-HARD = [
-    (48, 41, {"pixel": 6}),
-    (48, 42, {"sunglasses+sticker": 12}),
-    (48, 43, {"dot+pixel": 12}),
-]
-EPOCHS, SHARE = 16, 0.2  # of training; of its images that get a trigger, as copies
-TRAINED, VALID = 45, 10  # images of each person
+HARD = [(48, 41, {"pixel": 6}), (48, 42, {"sunglasses+sticker": 12})]
+EPOCHS, SHARE = 12, 0.2  # of training; of its images that get a trigger, as copies
+TRAINED, VALID = 30, 10  # images of each person
 MANY, TRAINED_OF_MANY = 300, 15  # from so many people on, so many
 SEEDS = (1, 2)  # of the search
-CURVE = (11, 12, 20, 32, 34, 35, 36)  # seeds of the nets that are also searched with fewer
+CURVE = (11, 18, 34, 36)  # seeds of the nets that are also searched with fewer
 IMAGES, OCCLUDERS = (32, 100, 250), (1000, 2000, 4000)
 
 
