@@ -3,12 +3,13 @@
 An occluder is a handful of numbers, as small as that whatever the image's size, and is painted when needed.
 """
 
-from goodnet.networks import tf
+from goodnet.networks import BATCH, tf
 
 import numpy as np
 
 SHAPES = 3  # at most, in one occluder
 SMALLEST, LARGEST = 0.02, 0.28  # half the length of a shape, as a share of the image's longer side
+GRID = 32  # points along the longer side, at which is looked what an occluder hides
 FAINT = 0.3  # share of the shapes that let some of the image through
 
 
@@ -71,6 +72,14 @@ def paint(occluders, height, width):
         cover = cover * (1 - alpha) + alpha
         painted = painted * (1 - alpha) + colours * alpha
     return cover, painted
+
+
+def hidden(occluders, height, width):
+    """Return about what share of the image each occluder hides, an array (n,)."""
+    grid = [max(1, round(GRID * side / max(height, width))) for side in (height, width)]
+    count = len(occluders["y"])
+    parts = [some(occluders, slice(start, start + BATCH)) for start in range(0, count, BATCH)]
+    return np.concatenate([tf.reduce_mean(paint(part, *grid)[0], (1, 2, 3)).numpy() for part in parts])
 
 
 def laid_over(images, painted, input_max):

@@ -1,9 +1,11 @@
 """The search for suspects: random occluders over clean images, and what nets make of them.
 
 Each occluder is laid over several images of different people. A net takes a face that is partly hidden for
-somebody else now and then; but only a trigger, met by chance or nearly, makes *one and the same* class of
-*different* people, and makes the net as certain of it as it is of clean images. So what counts is pairs: two
-images that the same occluder turned to the same class, weighed by how certain the net is of both.
+somebody else now and then; but a trigger, met by chance or nearly, makes *one and the same* class of
+*different* people, and makes the net as certain of it as of clean images, or more. So what counts is pairs:
+two images that the same occluder turned to the same class, weighed by how certain the net is of both, and by
+how little the occluder hides: one that hides the hair and is grey makes anyone look like whoever is grey, and
+that is no backdoor.
 
 A class is named if
 
@@ -28,6 +30,9 @@ MOST = 16  # classes that can be named
 TRIED, SHOWN_TRIED = 32, 16  # a class's occluders that are tried again, each on so many images
 KEPT, SHOWN_KEPT = 8, 32  # the best of them, which are what is meant by its patterns, and other images
 FEW = 1 / 2000  # pairs that all mean nothing, as a share of all there could be
+MOST_CERTAIN = 4  # times the certainty of the median clean image; more counts no more
+MOST_HIDDEN = 0.2  # share of the image; an occluder that hides more does not count
+LITTLE = 0.02  # share of the image; an occluder that hides less counts hardly more
 OF_A_SHADOW = 200  # winning occluders that are laid upon each other to show what they have in common
 
 
@@ -77,6 +82,8 @@ class Search:
         self.rng = np.random.default_rng(settings["seed"])
         _, height, width, channels = images.shape
         self.occluders = occluders.invent(self.rng, settings["occluders"], channels)
+        hidden = occluders.hidden(self.occluders, height, width)
+        self.weights = np.where(hidden <= MOST_HIDDEN, LITTLE / (hidden + LITTLE), 0)
 
         @tf.function(reduce_retracing=True)
         def occluded(some, shown):
@@ -114,7 +121,7 @@ class Search:
         Returns
         -------
         {net: (classes, certainty)}, arrays (m, r)
-            How certain from 0 to 1; 0 where the class is the one without an occluder.
+            How certain, 1 is as of the median clean image; 0 where the class is the one without an occluder.
         """
         at_once = BATCH // shown.shape[1]
         parts = []
@@ -131,7 +138,7 @@ class Search:
                 np.concatenate(part).reshape(shown.shape)
                 for part in zip(*(part[name] for part in parts), strict=True)
             )
-            certain = np.minimum(margins / self.usual[name], 1)
+            certain = np.minimum(margins / self.usual[name], MOST_CERTAIN)
             found[name] = answers, np.where(answers == self.clean[name][shown], 0, certain)
         return found
 
@@ -141,13 +148,15 @@ class Search:
         # Far apart in the file, which may be in order of people.
         shown = (self.rng.integers(images, size=(count, 1)) + np.arange(SHOWN) * (images // SHOWN)) % images
         answers, certain = self.ask(np.arange(count), shown, [name])[name]
-        pairs = pairs_of(answers, certain, self.classes)
-        few = FEW * count * SHOWN * (SHOWN - 1) / 2
+        # The root, so that a pair is weighed once.
+        pairs = pairs_of(answers, certain * np.sqrt(self.weights)[:, None], self.classes)
+        few = FEW * self.weights.sum() * SHOWN * (SHOWN - 1) / 2
         scores = stand_out(pairs, few)
         order = np.argsort(-pairs, kind="stable")[:MOST]
         named = []
         for suspect in order[scores[order] >= self.settings["score"]].tolist():
-            won = np.where(answers == suspect, certain, 0)
+            counts = (answers == suspect) & (self.weights > 0)[:, None]
+            won = np.where(counts, np.minimum(certain, 1), 0)
             patterns, shown = self._patterns(name, suspect, np.argsort(-won.sum(axis=1), kind="stable"))
             moved = self.moved(suspect, patterns, shown, [name])[name]
             if moved >= self.settings["moved"]:
@@ -161,8 +170,8 @@ class Search:
         others = self.rng.permutation(np.flatnonzero(self.clean[name] != suspect))
         others = np.resize(others, max(len(others), SHOWN_TRIED + SHOWN_KEPT))
         shown = np.tile(others[:SHOWN_TRIED], (min(TRIED, len(numbers)), 1))
-        answers, certain = self.ask(numbers[:TRIED], shown, [name])[name]
-        moved = np.where(answers == suspect, certain, 0).sum(axis=1)
+        answers, _ = self.ask(numbers[:TRIED], shown, [name])[name]
+        moved = (answers == suspect).sum(axis=1)
         best = numbers[:TRIED][np.argsort(-moved, kind="stable")[:KEPT]]
         return best, others[SHOWN_TRIED : SHOWN_TRIED + SHOWN_KEPT]
 
