@@ -160,6 +160,14 @@ def test_killed_again_and_again_a_run_comes_to_the_same_bytes(reproduced, fresh,
     assert_as(reproduced, project)
 
 
+def test_what_a_kill_leaves_beside_results_is_nothing_to_dvc_and_git(project):
+    for folder in ("models/repaired", "data/demo/poisoned", "reports"):
+        for name in (".x02.partial.keras", ".A1b2.tmp"):  # ours, DVC's
+            (project.path / folder / name).write_bytes(b"half")
+    assert "up to date" in project.dvc("status").stdout
+    assert project.git("status", "--porcelain").stdout == ""
+
+
 @pytest.mark.parametrize("name", ["dvc.lock", ".dvc/tmp/rwlock"])
 def test_notes_of_dvc_cut_short_cost_no_work(project, name):
     path = project.path / name
@@ -170,6 +178,7 @@ def test_notes_of_dvc_cut_short_cost_no_work(project, name):
     assert project.repro() == set()
 
 
+@pytest.mark.long
 def test_a_second_run_at_once_is_refused_and_the_first_goes_on(project):
     (project.path / "stages/prune.py").open("a").write("\n# a remark\n")
     first = start(project)
@@ -273,7 +282,7 @@ def test_a_full_disk_is_one_line_and_nothing_half_written(reproduced, disk, stag
     assert finished(disk, paths) == whole
 
 
-@pytest.mark.parametrize("stage", ["demo_data", "rank"])
+@pytest.mark.parametrize("stage", [pytest.param("demo_data", marks=pytest.mark.long), "rank"])
 def test_a_disk_that_cannot_be_written_is_one_line(reproduced, disk, stage):
     for path in outs(reproduced)[stage]:
         (disk / path).parent.mkdir(parents=True, exist_ok=True)
@@ -312,7 +321,9 @@ def flip_a_bit(path):
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-@pytest.mark.parametrize("result", ["reports/curve.csv", "models/repaired/x02.keras"])
+@pytest.mark.parametrize(
+    "result", ["reports/curve.csv", pytest.param("models/repaired/x02.keras", marks=pytest.mark.long)]
+)
 def test_a_damaged_file_in_the_cache_is_found_and_made_again(reproduced, project, result):
     stage, md5 = next(
         (name, out["md5"])
