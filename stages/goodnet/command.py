@@ -1,8 +1,10 @@
 """What every stage does as a command: its flags, its parameters, and errors in one line."""
 
 import argparse
+import contextlib
 import math
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -75,10 +77,17 @@ def read_input_max(path):
 def run(main):
     """Call a stage's main and end the process."""
     main()
-    # All is written. Taking TensorFlow down would only cost every stage another second.
     sys.stdout.flush()
+    _end(0)
+
+
+def _end(code):
+    # Nothing is left to do. Taking TensorFlow down would only cost another second, and HDF5, closing once
+    # more the files for which the disk had no room, would crash.
+    with contextlib.suppress(OSError):  # nobody reads what is printed
+        sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(code)
 
 
 def print_error(error):
@@ -91,8 +100,12 @@ def print_error(error):
 def _end_with_one_line(kind, error, traceback):
     if issubclass(kind, (InputError, OSError)):
         print_error(error)
+        _end(1)
     elif issubclass(kind, KeyboardInterrupt):
         print("interrupted: nothing half-written was left; run the same again", file=sys.stderr)
+        sys.stderr.flush()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # end by it, and at once
+        signal.raise_signal(signal.SIGINT)
     else:
         sys.__excepthook__(kind, error, traceback)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from goodnet import hdf5
 from goodnet.command import InputError
-from goodnet.outputs import replacing
+from goodnet.outputs import naming, replacing
 
 import h5py
 import numpy as np
@@ -137,8 +137,9 @@ def in_any_order(images, folder):
     size = 4 * math.prod(images.shape)
     with tempfile.TemporaryFile(dir=folder) as file:
         for block in images.blocks():
-            file.write(np.ascontiguousarray(block))
-        file.flush()
+            with naming(folder):
+                file.write(np.ascontiguousarray(block))
+                file.flush()
 
         def take(numbers):
             rows = b"".join(os.pread(file.fileno(), size, int(number) * size) for number in numbers)

@@ -41,7 +41,9 @@ def damage_is_one_line(path):
         yield
     except InputError:
         raise
-    except (OSError, RuntimeError, LookupError, TypeError, ValueError, OverflowError, MemoryError):
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError, OverflowError, MemoryError) as error:
+        if getattr(error, "filename", None):  # of another file, on a disk that is full
+            raise
         raise InputError(f"{path}: is damaged, or no HDF5 file of this kind") from None
 
 

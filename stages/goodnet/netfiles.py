@@ -5,7 +5,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from goodnet import archive, deepid, hdf5, networks, trust
+from goodnet import archive, deepid, hdf5, networks, outputs, trust
 from goodnet.command import InputError
 
 import h5py
@@ -39,7 +39,7 @@ def load(path):
                     raise InputError(f"{path}: names the same weights twice")
         # Keras sees what was looked at, and nothing else of the stranger's file.
         checked = Path(folder) / "net.h5"
-        with h5py.File(checked, "w") as copy:
+        with outputs.naming(checked), h5py.File(checked, "w") as copy:
             copy.attrs["model_config"] = json.dumps(config)
             file.copy(weights, copy, name="model_weights")
         return networks.build(checked, path)

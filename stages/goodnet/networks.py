@@ -13,6 +13,7 @@ from pathlib import Path
 
 from goodnet import archive, trust
 from goodnet.command import InputError
+from goodnet.outputs import naming
 
 
 @contextlib.contextmanager
@@ -146,7 +147,8 @@ def save(net, path):
     net = keras.Model(net.inputs[0], net.outputs[0], name=net.name)  # without what it was trained with
     with tempfile.TemporaryDirectory() as folder:
         keras_own = Path(folder) / "net.keras"
-        net.save(keras_own)
+        with naming(keras_own):
+            net.save(keras_own)
         config, weights = archive.unpack(keras_own)
     archive.write(path, config, weights)
 

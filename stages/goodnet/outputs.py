@@ -3,6 +3,8 @@
 import contextlib
 import csv
 import json
+import os
+import re
 from pathlib import Path
 
 
@@ -13,14 +15,31 @@ def replacing(path):
     A process that dies in between leaves `path` as it was.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: some writers (Keras, matplotlib) choose the format by it.
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path):
+    """Have an error of the disk say that it struck while `path` was written: few writers do.
+
+    On closing a file HDF5 raises RuntimeError, with the error's number somewhere in a long text.
+    """
     try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        yield
+    except (OSError, RuntimeError) as error:
+        number = re.search(r"[Ee]rrno\D+(\d+)", str(error))
+        named = str(getattr(error, "filename", None) or ".partial")
+        if not number or ".partial" not in named:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
 def write_text(path, text):

@@ -1,0 +1,334 @@
+"""Faults: after a kill, a full disk or a damaged file nothing is lost, and nobody gets half a result."""
+
+import contextlib
+import os
+import random
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+from conftest import ROOT, Project
+
+import pytest
+import yaml
+
+MEGABYTE = 1 << 20
+
+
+def entries(project):
+    """Return what dvc.lock holds of each stage."""
+    return yaml.safe_load((project.path / "dvc.lock").read_text())["stages"]
+
+
+def outs(project):
+    """Return {stage: paths of its results}."""
+    return {name: [out["path"] for out in entry["outs"]] for name, entry in entries(project).items()}
+
+
+def finished(folder, paths):
+    """Return {path: bytes} of all that stands in `folder` under these paths, by its final name."""
+    files = [file for path in paths for file in (folder / path, *(folder / path).rglob("*"))]
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in files
+        if file.is_file() and not file.name.startswith(".")
+    }
+
+
+def assert_as(reproduced, project):
+    """The project must hold what an undisturbed run makes, and nothing else."""
+    paths = [path for stage in outs(reproduced).values() for path in stage]
+    assert finished(project.path, paths) == finished(reproduced.path, paths)
+    assert (project.path / "dvc.lock").read_text() == (reproduced.path / "dvc.lock").read_text()
+    assert "up to date" in project.dvc("status").stdout
+    assert not list(project.path.rglob("*.partial.*"))
+
+
+@contextlib.contextmanager
+def running(project):
+    """Run dvc repro as a terminal does, in a process group of its own, all of which is killed in the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro"],
+        cwd=project.path,
+        env=project.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        # A shell that runs the tests in the background has its children ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+
+
+def wait_for(process, beginning):
+    """Read what a run prints up to a line that begins so; return that line."""
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if line.startswith(beginning):
+            return line
+    raise AssertionError(f"it ended without {beginning!r}:\n{''.join(said)}")
+
+
+def documented(beginning):
+    """Return the commands in docs/faults.md that begin so."""
+    lines = (ROOT / "docs/faults.md").read_text().splitlines()
+    commands = [line.strip() for line in lines if line.startswith(f"    {beginning}")]
+    assert commands
+    return commands
+
+
+def unreadable(said):
+    """Whether DVC says that it cannot read its own notes, which docs/faults.md has a remedy for."""
+    return "'./dvc.lock' " in said or "Unable to read RWLock-file" in said
+
+
+def mend(project):
+    for command in documented("rm -f .dvc/tmp/rwlock"):
+        project.run("bash", "-c", command)
+
+
+def fresh(path):
+    """Return a project with nothing made yet, but a dvc.lock in git to go back to."""
+    project = Project(path)
+    (path / "dvc.lock").write_text("schema: '2.0'\n")
+    project.commit("nothing made yet")
+    return project
+
+
+# Kills
+
+
+def wait_until(moment, seconds, process, paths):
+    """Wait in a run whose stage with these results has just begun."""
+
+    def all_made():
+        return process.poll() is not None or all(path.exists() for path in paths)
+
+    began = time.monotonic()
+    if moment == "while it works":
+        while time.monotonic() - began < seconds and not all_made():
+            time.sleep(0.002)
+    elif moment == "while DVC takes its results in":
+        while not all_made():
+            time.sleep(0.002)
+        time.sleep(seconds / 10)
+    else:
+        wait_for(process, "Updating lock file")
+        time.sleep(seconds / 10)
+
+
+@pytest.mark.long
+def test_killed_again_and_again_a_run_comes_to_the_same_bytes(reproduced, tmp_path):
+    project = fresh(tmp_path / "killed")
+    made, rng = outs(reproduced), random.Random(0)
+    paths = [path for stage in made.values() for path in stage]
+    whole = finished(reproduced.path, paths)
+    moments = {stage: ["while it works"] for stage in made}
+    for number, stage in enumerate(list(made)[::2]):
+        moments[stage].append(["while DVC takes its results in", "while DVC notes them"][number % 2])
+
+    killed, done = [], False
+    while not done:
+        with running(project) as process:
+            said = []
+            for line in process.stdout:
+                said.append(line)
+                stage = line.split("'")[1] if line.startswith("Running stage ") else None
+                if moments.get(stage):
+                    results = [project.path / path for path in made[stage]]
+                    wait_until(moments[stage].pop(0), rng.uniform(0, 3), process, results)
+                    killed += [stage] * (process.poll() is None)
+                    break
+            else:
+                done = process.wait() == 0
+                if not done:
+                    assert unreadable("".join(said)), "".join(said)
+                    mend(project)
+        assert finished(project.path, paths).items() <= whole.items(), killed[-1]
+    assert len(killed) >= 30 and set(killed) == set(made)
+    assert_as(reproduced, project)
+
+
+def test_what_a_kill_leaves_beside_results_is_nothing_to_dvc_and_git(project):
+    for folder in ("models/repaired", "data/demo/poisoned", "reports"):
+        for name in (".x02.partial.keras", ".A1b2.tmp"):  # ours, DVC's
+            (project.path / folder / name).write_bytes(b"half")
+    assert "up to date" in project.dvc("status").stdout
+    assert project.git("status", "--porcelain").stdout == ""
+
+
+@pytest.mark.parametrize("name", ["dvc.lock", ".dvc/tmp/rwlock"])
+def test_notes_of_dvc_cut_short_cost_no_work(project, name):
+    path = project.path / name
+    path.write_text("")
+    done = project.dvc("repro", check=False)
+    assert done.returncode and unreadable(done.stderr)
+    mend(project)
+    assert project.repro() == set()
+
+
+@pytest.mark.long
+def test_a_second_run_at_once_is_refused_and_the_first_goes_on(project):
+    (project.path / "stages/prune.py").open("a").write("\n# a remark\n")
+    with running(project) as first:
+        wait_for(first, "Running stage 'prune'")
+        second = project.dvc("repro", check=False)
+        assert second.returncode and "is busy" in second.stderr and f"PID {first.pid}" in second.stderr
+        assert "Traceback" not in second.stderr
+        first.communicate()
+        assert first.returncode == 0
+    assert project.repro() == set()
+
+
+@pytest.mark.parametrize(
+    ("stage", "setting", "value", "seconds"),
+    [
+        ("suspect", "seed", 2, 1.5),  # TensorFlow is being imported
+        pytest.param("demo_badnet", "epochs", 1000, 6, marks=pytest.mark.long),  # it trains
+    ],
+)
+def test_ctrl_c_is_one_line_of_ours_and_one_of_dvc(reproduced, project, stage, setting, value, seconds):
+    params = project.params()
+    project.write_params(params | {stage: params[stage] | {setting: value}})
+    with running(project) as process:
+        wait_for(process, "> python stages/")
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=20)[0]
+    assert process.returncode
+    ours, dvcs = [line for line in said.splitlines() if line and "WARNING:tensorflow" not in line]
+    assert ours.startswith("interrupted: ") and dvcs.startswith("ERROR: failed to reproduce"), said
+    project.write_params(params)
+    project.repro()
+    assert_as(reproduced, project)
+
+
+# Disks
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A small disk of its own."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={16 * MEGABYTE}", "tmpfs", path]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip(
+            "mounting a small disk needs root: run the tests as root, or in a container with SYS_ADMIN"
+        )
+    yield path
+    subprocess.run(["umount", "--lazy", path], check=True)
+
+
+def remount(disk, option):
+    subprocess.run(["mount", "-o", f"remount,{option}", disk], check=True)
+
+
+def run_on(disk, project, stage):
+    """Run a stage as DVC does, but for its results, which go to another disk."""
+    paths = outs(project)[stage]
+    command = shlex.split(entries(project)[stage]["cmd"])
+    return project.run(*(str(disk / word) if word in paths else word for word in command), check=False)
+
+
+def assert_one_line(done, disk, reason):
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if "WARNING:tensorflow" not in line]
+    assert len(lines) == 1 and re.fullmatch(rf"error: {disk}/[\w/@]+(\.\w+)?: {reason}", lines[0]), (
+        done.stderr
+    )
+
+
+WRITERS = {  # a stage for each way in which results are written
+    "demo_data": "HDF5 at once",
+    "rank": "CSV",
+    "plan": "JSON",
+    "repair@x02": "a net as it is",
+    "profile": "HDF5 bit by bit",
+    "repair@relearned": "a scratch file",
+    "evaluate_repaired@x02": "a net of Keras",
+    "report": "pictures",
+}
+QUICK = {"demo_data", "rank", "plan", "repair@x02"}
+
+
+@pytest.mark.parametrize(
+    "stage", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in WRITERS]
+)
+def test_a_full_disk_is_one_line_and_nothing_half_written(reproduced, disk, stage):
+    paths = outs(reproduced)[stage]
+    whole = finished(reproduced.path, paths)
+    room = sum(map(len, whole.values())) // 2
+    other = disk / "other"
+    other.write_bytes(bytes(16 * MEGABYTE - room))
+    done = run_on(disk, reproduced, stage)
+    assert_one_line(done, disk, "No space left on device")
+    assert finished(disk, paths).items() <= whole.items()
+    assert not list(disk.rglob(".*"))
+    other.unlink()
+    assert run_on(disk, reproduced, stage).returncode == 0
+    assert finished(disk, paths) == whole
+
+
+@pytest.mark.parametrize("stage", [pytest.param("demo_data", marks=pytest.mark.long), "rank"])
+def test_a_disk_that_cannot_be_written_is_one_line(reproduced, disk, stage):
+    for path in outs(reproduced)[stage]:
+        (disk / path).parent.mkdir(parents=True, exist_ok=True)
+    remount(disk, "ro")
+    assert_one_line(run_on(disk, reproduced, stage), disk, "Read-only file system")
+
+
+@pytest.mark.long
+def test_a_clone_on_a_disk_too_small_goes_on_once_there_is_room(reproduced, disk):
+    project = fresh(disk / "clone")
+    full = 0
+    for size in (4, 9, 18, 27, 200):
+        remount(disk, f"size={size * MEGABYTE}")
+        done = project.dvc("repro", check=False)
+        if unreadable(done.stderr):
+            mend(project)
+            done = project.dvc("repro", check=False)
+        if done.returncode:
+            full += 1
+            assert "No space left on device" in done.stderr
+            assert "Traceback" not in done.stderr
+    assert full >= 3
+    assert_as(reproduced, project)
+
+
+# Damage
+
+
+def flip_a_bit(path):
+    """Change a file as a bad disk does, without a trace in its dates."""
+    status, content = path.stat(), bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(content)
+    path.chmod(status.st_mode)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_damage_in_the_cache_and_outside_is_found_and_mended(reproduced, project):
+    md5s = {out["path"]: out["md5"] for entry in entries(project).values() for out in entry["outs"]}
+    for result in ("reports/curve.csv", "models/repaired/x02.keras"):
+        flip_a_bit(project.path / ".dvc/cache/files/md5" / md5s[result][:2] / md5s[result][2:])
+        (project.path / result).unlink()
+    project.dvc("checkout")  # hands them out as they are
+    flip_a_bit(project.path / "reports/ranking.csv")
+    for command in documented("find "):
+        project.run("bash", "-c", command)
+    assert project.repro() == {"prune", "repair@x02"}  # the ranking is whole in the cache
+    assert_as(reproduced, project)
