@@ -29,7 +29,9 @@ bench: .venv/.runtime
 
 lock:
 	$(COMPILE) requirements.txt -o requirements.lock
-	$(COMPILE) requirements.txt requirements-test.txt -c requirements.lock -o requirements-test.lock
+	$(COMPILE) requirements.txt requirements-remotes.txt -c requirements.lock -o requirements-remotes.lock
+	$(COMPILE) requirements.txt requirements-remotes.txt requirements-test.txt -c requirements-remotes.lock \
+		-o requirements-test.lock
 
 # Each mark is set last, so that an install that was cut short is done again.
 .venv/.runtime: requirements.lock .venv/.created

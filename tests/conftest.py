@@ -83,6 +83,13 @@ class Project:
         shutil.copytree(self.path, path, symlinks=True)
         return copy
 
+    def cloned(self, path):
+        """A clone as git makes it: what is committed, and no results."""
+        clone = object.__new__(Project)
+        clone.path = path
+        self.git("clone", "-q", ".", path)
+        return clone
+
     def run(self, *command, check=True):
         environment = os.environ | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
