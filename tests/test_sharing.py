@@ -163,8 +163,8 @@ def test_a_server_that_dies_half_way(reproduced, remote, tmp_path):
     here = connected(reproduced, remote, tmp_path / "here")
     ours = objects(here.path)
     remote.stop()
-    with dying(remote, remote.files, 45):
-        pushed = here.dvc("push", "--run-cache", "--jobs", "1", check=False)
+    with dying(remote, remote.files, 30):
+        pushed = here.dvc("push", "--run-cache", check=False)
     assert_failed_clearly(pushed)
     assert objects(here.path) == ours
     for name in re.findall(r"failed to transfer '(\w\w\w+)'", pushed.stderr):
@@ -176,8 +176,8 @@ def test_a_server_that_dies_half_way(reproduced, remote, tmp_path):
 
     there = here.cloned(tmp_path / "there")
     log_in(there, remote.credentials)
-    with dying(remote, there.path / ".dvc/cache", 20):
-        pulled = there.dvc("pull", "--jobs", "1", check=False)
+    with dying(remote, there.path / ".dvc/cache", 10):
+        pulled = there.dvc("pull", check=False)
     assert_failed_clearly(pulled)
     assert not damaged(there.path)
     remote.start()
