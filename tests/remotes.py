@@ -121,6 +121,7 @@ class SSH(Server):
             f"ListenAddress 127.0.0.1:{self.port}\n"
             f'HostKey "{path}/host_key"\n'
             f'AuthorizedKeysFile "{path}/key.pub"\n'
+            "UsePAM yes\n"  # without, sshd as a plain user takes the account for locked
             "PasswordAuthentication no\n"
             "KbdInteractiveAuthentication no\n"
             "StrictModes no\n"  # which wants no folder above the keys to be writable by others
