@@ -1,5 +1,6 @@
 # make repro       the pipeline, for the net that params.yaml names: dvc repro report
 # make install     the environment alone, from requirements.lock; make repro makes it too
+# make remotes     the same, with DVC's clients for S3, SSH and WebDAV (docs/sharing.md)
 # make test        format, lint and tests, under ten minutes; make test-long: the slow ones
 # make bench       the speed at the lab's size, and of profile and prune against the plain way
 # make lock        pin the requirements anew (needs uv)
@@ -9,12 +10,14 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
-.PHONY: repro install test test-long bench lock
+.PHONY: repro install remotes test test-long bench lock
 
 repro: .venv/.runtime
 	.venv/bin/python -m dvc repro report
 
 install: .venv/.runtime
+
+remotes: .venv/.remotes
 
 test: .venv/.test
 	.venv/bin/ruff format --check .
@@ -29,12 +32,19 @@ bench: .venv/.runtime
 
 lock:
 	$(COMPILE) requirements.txt -o requirements.lock
-	$(COMPILE) requirements.txt requirements-test.txt -c requirements.lock -o requirements-test.lock
+	$(COMPILE) requirements.txt requirements-remotes.txt -c requirements.lock -o requirements-remotes.lock
+	$(COMPILE) requirements.txt requirements-remotes.txt requirements-test.txt -c requirements-remotes.lock \
+		-o requirements-test.lock
 
 # Each mark is set last, so that an install that was cut short is done again.
 .venv/.runtime: requirements.lock .venv/.created
 	@echo "installing the locked requirements into .venv (once, about 2 minutes)"
 	$(PIP_INSTALL) -r requirements.lock
+	@touch $@
+
+.venv/.remotes: requirements-remotes.lock .venv/.created
+	@echo "installing the locked requirements and the clients of remotes into .venv (once, about 2 minutes)"
+	$(PIP_INSTALL) -r requirements-remotes.lock
 	@touch $@
 
 .venv/.test: requirements-test.lock .venv/.created

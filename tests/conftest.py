@@ -53,6 +53,11 @@ def assert_repaired(badnet, goodnet):
 class Project:
     """A clone of the project as it stands, to run DVC in and to edit."""
 
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "DVC_NO_ANALYTICS": "1",
+    }
+
     def __init__(self, path, tiny=True):
         self.path = path
         tracked = subprocess.run(
@@ -83,10 +88,12 @@ class Project:
         shutil.copytree(self.path, path, symlinks=True)
         return copy
 
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "DVC_NO_ANALYTICS": "1",
-    }
+    def cloned(self, path):
+        """A clone as git makes it: what is committed, and no results."""
+        clone = object.__new__(Project)
+        clone.path = path
+        self.git("clone", "-q", ".", path)
+        return clone
 
     def run(self, *command, check=True):
         done = subprocess.run(

@@ -1,0 +1,230 @@
+"""Sharing results through remotes, as docs/sharing.md says, between two clones."""
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import threading
+
+from remotes import S3, SSH, Folder, WebDAV
+
+import pytest
+
+SERVERS = (S3, WebDAV, SSH)
+
+
+def over(*kinds, quick=()):
+    """Run a test over these kinds of remote; those that are not quick in make test-long."""
+    marked = [kind if kind in quick else pytest.param(kind, marks=pytest.mark.long) for kind in kinds]
+    return pytest.mark.parametrize("remote", marked, indirect=True, ids=lambda kind: kind.__name__.lower())
+
+
+@pytest.fixture
+def remote(request, tmp_path):
+    remote = request.param(tmp_path / "remote")
+    remote.start()
+    yield remote
+    remote.stop()
+
+
+@pytest.fixture(scope="module")
+def tried(reproduced, tmp_path_factory):
+    """The reproduced project with an edit that was run and not committed."""
+    project = reproduced.copied(tmp_path_factory.mktemp("tried") / "clone")
+    params = project.params()
+    params["repairs"]["x02"]["drop"] = 50
+    project.write_params(params)
+    project.repro()
+    return project
+
+
+def log_in(project, credentials):
+    for option, value in credentials.items():
+        project.dvc("remote", "modify", "--local", "team", option, value)
+
+
+def connected(project, remote, path):
+    """A copy of the project that has the remote, committed but for its credentials."""
+    here = project.copied(path)
+    here.dvc("remote", "add", "--default", "team", remote.url)
+    here.dvc("remote", "modify", "team", "verify", "true")
+    log_in(here, remote.credentials)
+    here.git("commit", "-qm", "where the results are", ".dvc/config")
+    return here
+
+
+def objects(folder):
+    """What lies in a cache or a remote, by name."""
+    return {
+        path.parent.name + path.name: path.read_bytes()
+        for path in folder.glob("**/files/md5/??/*")
+        if path.is_file()
+    }
+
+
+def damaged(folder):
+    return {
+        name
+        for name, content in objects(folder).items()
+        if name.removesuffix(".dir") != hashlib.md5(content).hexdigest()
+    }
+
+
+def files(project):
+    """The results in a clone that are not in git."""
+    names = project.git(
+        "ls-files", "--others", "--ignored", "--exclude-standard", "data", "models", "reports"
+    )
+    return set(names.stdout.splitlines())
+
+
+def assert_failed_clearly(done, reason=""):
+    assert done.returncode != 0
+    assert any(line.startswith("ERROR: ") and reason in line for line in done.stderr.splitlines()), (
+        done.stderr
+    )
+    assert "Traceback" not in done.stderr
+
+
+@contextlib.contextmanager
+def dying(remote, folder, files):
+    """Let the server, slow, die as soon as `folder` holds so many files."""
+    remote.start(slow=True)
+    done = threading.Event()
+
+    def watch():
+        while not done.wait(0.005):
+            if sum(len(names) for _, _, names in os.walk(folder)) >= files:
+                remote.stop()
+                return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+        remote.stop()
+
+
+@over(Folder, *SERVERS, quick=(Folder, S3))
+def test_a_clone_has_the_results_and_runs_nothing(reproduced, remote, tmp_path):
+    here = connected(reproduced, remote, tmp_path / "here")
+    here.dvc("push", "--run-cache")
+    there = here.cloned(tmp_path / "there")
+    log_in(there, remote.credentials)
+    there.dvc("pull")
+    assert there.repro() == set()
+    assert there.git("status", "--porcelain").stdout == ""
+    assert objects(there.path) == objects(here.path) and not damaged(there.path)
+
+
+@over(Folder, *SERVERS)
+def test_what_somebody_tried_is_restored_not_run(tried, remote, tmp_path):
+    here = connected(tried, remote, tmp_path / "here")
+    here.dvc("push", "--run-cache")
+    there = here.cloned(tmp_path / "there")
+    log_in(there, remote.credentials)
+    shutil.copy(here.path / "params.yaml", there.path)
+    assert there.repro("--pull") == {"report"}  # its pictures are in git, not in DVC's cache
+    for name in ("dvc.lock", "reports/README.md", "reports/pruning.png"):
+        assert (there.path / name).read_bytes() == (here.path / name).read_bytes()
+
+
+@over(Folder, quick=(Folder,))
+def test_only_what_is_asked_for_is_fetched(reproduced, remote, tmp_path):
+    here = connected(reproduced, remote, tmp_path / "here")
+    here.dvc("push")
+    net = "models/goodnet/x02.keras"
+    there = here.cloned(tmp_path / "there")
+    there.dvc("pull", net)
+    assert files(there) == {net}
+    # With --allow-missing nothing is fetched for a stage that has not to run, and else what it reads.
+    with (there.path / "stages/evaluate_goodnet.py").open("a") as script:
+        script.write("# a remark\n")
+    assert there.repro("--pull", "--allow-missing", "evaluate_goodnet@x02") == {"evaluate_goodnet@x02"}
+    evaluated = {
+        f"reports/{name}"
+        for name in ("predictions/badnet.h5", "predictions/repaired/x02.h5", "goodnet/x02.json")
+    }
+    assert files(there) == {net} | evaluated
+    # Without, all that the stages before it left, the training set too, but nothing of other repairs.
+    there.repro("--pull", "evaluate_goodnet@x02")
+    assert "data/demo/train.h5" in files(there)
+    assert not [
+        name for name in files(there) if re.search(r"x(04|10|30)\.(keras|h5)|relearned\.(keras|h5)", name)
+    ]
+
+
+@over(*SERVERS)
+def test_a_server_that_dies_half_way(reproduced, remote, tmp_path):
+    here = connected(reproduced, remote, tmp_path / "here")
+    ours = objects(here.path)
+    remote.stop()
+    with dying(remote, remote.files, 30):
+        pushed = here.dvc("push", "--run-cache", check=False)
+    assert_failed_clearly(pushed)
+    assert objects(here.path) == ours
+    for name in re.findall(r"failed to transfer '(\w\w\w+)'", pushed.stderr):
+        for half in remote.files.glob(f"**/files/md5/{name[:2]}/{name[2:]}"):
+            half.unlink()
+    remote.start()
+    here.dvc("push", "--run-cache")
+    remote.stop()
+
+    there = here.cloned(tmp_path / "there")
+    log_in(there, remote.credentials)
+    with dying(remote, there.path / ".dvc/cache", 10):
+        pulled = there.dvc("pull", check=False)
+    assert_failed_clearly(pulled)
+    assert not damaged(there.path)
+    remote.start()
+    there.dvc("pull")
+    assert there.repro() == set()
+    assert objects(there.path) == ours
+
+
+@over(*SERVERS)
+def test_a_wrong_password(reproduced, remote, tmp_path):
+    here = connected(reproduced, remote, tmp_path / "here")
+    ours = objects(here.path)
+    log_in(here, remote.wrong)
+    there = here.cloned(tmp_path / "there")
+    log_in(there, remote.credentials | remote.wrong)
+    assert_failed_clearly(here.dvc("push", check=False), remote.refusal)
+    assert_failed_clearly(there.dvc("pull", check=False), remote.refusal)
+    assert_failed_clearly(there.dvc("repro", "--pull", "demo_data", check=False), remote.refusal)
+    assert objects(here.path) == ours and not objects(remote.path) and not files(there)
+    log_in(here, remote.credentials)
+    log_in(there, remote.credentials)
+    here.dvc("push")
+    there.dvc("pull")
+    assert objects(there.path) == ours
+
+
+@over(*SERVERS)
+def test_a_damaged_object_is_not_trusted(reproduced, remote, tmp_path):
+    here = connected(reproduced, remote, tmp_path / "here")
+    here.dvc("push", "--run-cache")
+    net = "models/goodnet/relearned.keras"
+    remote.stop()
+    name = hashlib.md5((here.path / net).read_bytes()).hexdigest()
+    (half,) = remote.files.glob(f"**/{name[:2]}/{name[2:]}")
+    os.truncate(half, 1000)
+    remote.start()
+    there = here.cloned(tmp_path / "there")
+    log_in(there, remote.credentials)
+    pulled = there.dvc("pull", check=False)
+    assert pulled.returncode != 0 and net in pulled.stderr
+    assert not damaged(there.path)
+    assert there.repro() == {"evaluate_repaired@relearned"}
+    assert objects(there.path) == objects(here.path)
+
+    # A push takes it for what it should be; once it is gone, the next one brings it whole.
+    half.unlink()
+    remote.stop()
+    remote.start()
+    there.dvc("push")
+    assert not damaged(remote.files) and half.exists()
