@@ -25,7 +25,7 @@ test: .venv/.test
 	.venv/bin/python -m pytest -n 2 -m "not long"
 
 test-long: .venv/.test
-	.venv/bin/python -m pytest -m long
+	.venv/bin/python -m pytest -n 2 --dist loadfile -m long
 
 bench: .venv/.runtime
 	.venv/bin/python tools/bench.py
