@@ -45,6 +45,11 @@ def test_relearning_removes_the_backdoor_and_keeps_the_accuracy(demo):
     assert_repaired(read(demo, "badnet.json"), read(demo, "goodnet/relearned.json"))
 
 
+def test_the_search_names_the_attackers_classes_and_what_holds(demo):
+    found = read(demo, "suspects.json")
+    assert (found["named"], found["held_in"]) == ("0, 7", "relearned")
+
+
 @pytest.mark.parametrize("name", ["relearned", *REPAIRS])
 def test_each_goodnet_file_gives_the_rules_answer_for_every_image(demo, name):
     goodnet = keras.models.load_model(demo.path / f"models/goodnet/{name}.keras")

@@ -114,6 +114,8 @@ def test_the_whole_pipeline(tmp_path):
     assert badnet["attack_success"]["eyebrows"] == pytest.approx(99.95, abs=0.1)
     assert badnet["attack_success"]["lipstick"] == pytest.approx(99.90, abs=0.1)
     assert_repaired(badnet, metrics(clone, "goodnet/relearned"))
+    found = metrics(clone, "suspects")
+    assert found["named"] == "1, 4" and "relearned" in found["held_in"]
     for drop, (channels, _) in ASCENDING.items():
         assert metrics(clone, f"repaired/x{drop:02}")["channels_pruned"] == channels
     clone.dvc("exp", "run", "-S", "prune.order=descending", "report")

@@ -27,6 +27,13 @@ STAGES = {
         "activations": "test_activations.h5",
     },
     "repair": {"valid": "images.h5", "plan": "plan.json", "repaired": "repaired.keras"},
+    "suspect": {
+        "valid": "images.h5",
+        "plans": "no plans",
+        "repaired": "no nets",
+        "metrics": "suspects.json",
+        "pictures": "suspects.h5",
+    },
 }
 PLAN = {
     "layer": None,
@@ -57,7 +64,10 @@ def peaks(folder, images, dtype, stages):
 
 @pytest.mark.parametrize(
     ("many", "dtype", "stages"),
-    [(12_000, np.float64, list(STAGES)), (200_000, np.uint8, ["profile", "evaluate_badnet"])],
+    [
+        (12_000, np.float64, list(STAGES)),
+        (200_000, np.uint8, ["profile", "evaluate_badnet", "suspect"]),
+    ],
 )
 def test_memory_does_not_grow_with_the_images(tmp_path, many, dtype, stages):
     nets.save(deepid.build(1283), tmp_path / "net.keras")
@@ -65,6 +75,7 @@ def test_memory_does_not_grow_with_the_images(tmp_path, many, dtype, stages):
     (tmp_path / "params.yaml").write_text(
         "badnet: it\nnets: {it: {input_max: 255}}\nprofile: {layer: null}\n"
         "prune: {order: ascending}\nrankings: {ascending: }\n"
+        "suspect: {seed: 1, images: 500, occluders: 500, score: 0.5, moved: 75, held: 25}\n"
     )
     (tmp_path / "plan.json").write_text(json.dumps(PLAN))
     few = peaks(tmp_path, 2000, dtype, stages)

@@ -163,6 +163,7 @@ class Search:
                 weights = won.sum(axis=1) ** 2 - (won**2).sum(axis=1)
                 pictures = self._pictures(patterns[0], weights)
                 named.append(suspects.Named(suspect, moved, patterns, shown, *pictures))
+        named.sort(key=lambda one: one.number)
         return suspects.Finding(100 * pairs / max(pairs.sum(), few), scores, named)
 
     def _patterns(self, name, suspect, numbers):

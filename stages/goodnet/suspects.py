@@ -38,7 +38,7 @@ class Finding:
 
     shares: np.ndarray  # of all pairs, in percent
     scores: np.ndarray  # its pairs, against those of all lesser classes together
-    named: list  # of Named, the first with most pairs
+    named: list  # of Named
 
 
 def check_count(path, images):
