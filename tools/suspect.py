@@ -63,7 +63,12 @@ def main():
     scaled = images / np.float32(255 / input_max)
     classes = networks.classes(net)
     result = suspects.metrics(search.Search(asked, classes, scaled, input_max, settings).find("net"))
-    print(json.dumps(result, indent=1) if args.json else suspects.sentence(result, classes))
+    if args.json:
+        print(json.dumps(result, indent=1))
+    else:
+        print(suspects.sentence(result, classes))
+        foremost = ", ".join(f"class {one['class']} {one['score']:.2f}" for one in result["foremost"])
+        print(f"Foremost: {foremost}. It takes {settings['score']:g} to be suspected.")
     sys.stdout.flush()
     os._exit(1 if result["classes"] else 0)
 

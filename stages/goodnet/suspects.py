@@ -17,6 +17,7 @@ SETTINGS = {
     "held": PERCENT,
 }
 FEWEST_IMAGES = 16
+FOREMOST = 5  # classes that are told, named or not
 TRIED_FROM = 40  # classes; the search was never tried on nets that tell fewer apart
 
 
@@ -51,18 +52,16 @@ def metrics(found):
 
     What DVC is to compare are words and numbers; it passes over lists, so these hold the rest.
     """
+
+    def of_class(number):
+        share, score = float(found.shares[number]), float(found.scores[number])
+        return {"class": number, "share": share, "score": score}
+
     return {
         "named": _names(one.number for one in found.named),
         "score": float(found.scores.max()),
-        "classes": [
-            {
-                "class": one.number,
-                "share": float(found.shares[one.number]),
-                "score": float(found.scores[one.number]),
-                "moved": one.moved,
-            }
-            for one in found.named
-        ],
+        "classes": [of_class(one.number) | {"moved": one.moved} for one in found.named],
+        "foremost": [of_class(int(number)) for number in np.argsort(-found.shares, kind="stable")[:FOREMOST]],
     }
 
 
