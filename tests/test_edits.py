@@ -107,8 +107,10 @@ def leaves(block, *keys):
 @contextlib.contextmanager
 def edited(path):
     before = path.read_bytes()
-    yield path
-    path.write_bytes(before)
+    try:
+        yield path
+    finally:
+        path.write_bytes(before)
 
 
 def would_run(project):
@@ -133,7 +135,10 @@ def test_a_setting_runs_the_stages_that_read_it(reproduced, keys):
         block = params
         for key in blocks:
             block = block[key]
-        block[name] = 3 if block[name] != 3 else 4
+        if keys == "prune.order":
+            block[name] = "descending"
+        else:
+            block[name] = 3 if block[name] != 3 else 4
         reproduced.write_params(params)
         assert would_run(reproduced) == SETTINGS[blocks[0]]
 
@@ -192,16 +197,23 @@ EDITS = {  # name: (edit, stages that run, stages whose results come from the ca
     "nothing": (lambda project: None, NOTHING, NOTHING),
     "the readme": (source("README.md", append("more\n")), NOTHING, NOTHING),
     "a test": (source("tests/conftest.py", append("# more\n")), NOTHING, NOTHING),
-    "a stage's description": (source("dvc.yaml", replace("Train the demo's", "Train a")), NOTHING, NOTHING),
+    "a stage's description": (
+        source("dvc.yaml", replace("Train a BadNet", "Train the BadNet")),
+        NOTHING,
+        NOTHING,
+    ),
     "a stage's command": (
-        source("dvc.yaml", replace("stages/prune.py\n", "stages/prune.py\n      --params params.yaml\n")),
+        source(
+            "dvc.yaml",
+            replace("python stages/prune.py\n", "python stages/prune.py\n      --params params.yaml\n"),
+        ),
         {"prune"},
         NOTHING,
     ),
     "a dependency more": (
         source(
             "dvc.yaml",
-            replace("    deps:\n      - models/plans/", "    deps:\n      - LICENSE\n      - models/plans/"),
+            replace("        - stages/repair.py\n", "        - stages/repair.py\n        - LICENSE\n"),
         ),
         each("repair"),
         NOTHING,
@@ -439,8 +451,8 @@ def test_another_environment_gives_the_same_bytes(reproduced, tmp_path):
         ["make", "install"], cwd=other.path, env=environment, capture_output=True, text=True
     )
     if made.returncode:
-        reason = made.stderr.strip().splitlines()[-1]
-        pytest.skip(f"needs a package index to install requirements.lock from: {reason}")
+        assert "from versions: none" in made.stderr or "onnection" in made.stderr, made.stderr
+        pytest.skip("needs a package index to install requirements.lock from: none was reached")
     done = subprocess.run(
         ["make", "repro"], cwd=other.path, env=environment, capture_output=True, text=True, check=False
     )

@@ -167,9 +167,10 @@ def test_a_server_that_dies_half_way(reproduced, remote, tmp_path):
         pushed = here.dvc("push", "--run-cache", check=False)
     assert_failed_clearly(pushed)
     assert objects(here.path) == ours
-    for name in re.findall(r"failed to transfer '(\w\w\w+)'", pushed.stderr):
-        for half in remote.files.glob(f"**/files/md5/{name[:2]}/{name[2:]}"):
-            half.unlink()
+    if isinstance(remote, WebDAV):  # rclone's keeps the half that arrived under its name
+        for name in re.findall(r"failed to transfer '(\w\w\w+)'", pushed.stderr):
+            for half in remote.files.glob(f"**/files/md5/{name[:2]}/{name[2:]}"):
+                half.unlink()
     remote.start()
     here.dvc("push", "--run-cache")
     remote.stop()
@@ -179,7 +180,6 @@ def test_a_server_that_dies_half_way(reproduced, remote, tmp_path):
     with dying(remote, there.path / ".dvc/cache", 10):
         pulled = there.dvc("pull", check=False)
     assert_failed_clearly(pulled)
-    assert not damaged(there.path)
     remote.start()
     there.dvc("pull")
     assert there.repro() == set()

@@ -80,9 +80,10 @@ def test_pairs_are_counted_as_in_a_plain_loop():
 
 def test_a_class_stands_out_from_all_lesser_ones():
     pairs = np.array([1.0, 40.0, 3.0, 40.0, 6.0])
-    # Of equals, the first is more; 40 / (50 + 2) alone, it is lifted by the other.
-    expected = [1 / (0 + 2), 40 / (10 + 2), 3 / (1 + 2), 40 / (10 + 2), 6 / (4 + 2)]
+    # Of equals, the first is more: 40 / (50 + 2) alone, it is lifted by the other. A twentieth is 4.5.
+    expected = [1 / (4.5 + 2), 40 / (10 + 2), 3 / (4.5 + 2), 40 / (10 + 2), 6 / (4.5 + 2)]
     np.testing.assert_allclose(search.stand_out(pairs, 2), expected)
+    assert search.stand_out(np.linspace(20, 30, 48), 0).max() < 0.5, "nobody stands out"
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,7 @@ def tiny(reproduced):
 
 
 def settings(**changed):
-    return {"seed": 1, "images": 500, "occluders": 1500, "score": 0.35, "moved": 75} | changed
+    return {"seed": 1, "images": 500, "occluders": 1500, "score": 0.5, "moved": 75} | changed
 
 
 def find(net, images, **changed):
@@ -134,10 +135,15 @@ def test_what_hides_little_tells_more(tiny):
     path, images = tiny
     net, sets = networks.load(path), settings(occluders=200, score=1e9)
     looked = search.Search({"it": search.split(net)}, 8, images, 255, sets)
-    asked = []
-    looked.ask, ask = lambda *args: asked.append(ask(*args)) or asked[-1], looked.ask
+    ask, asked = looked.ask, []
+
+    def remembered(*args):
+        asked.append(ask(*args)["it"])
+        return {"it": asked[-1]}
+
+    looked.ask = remembered
     found = looked.find("it")
-    ((answers, certain),) = (answer["it"] for answer in asked)
+    ((answers, certain),) = asked
     hidden = occluders.hidden(looked.occluders, 55, 47)
     pairs, weights = np.zeros(8), np.where(hidden <= 0.2, 0.02 / (0.02 + hidden), 0)
     for row, sure, weight in zip(answers, certain, weights, strict=True):
@@ -214,7 +220,12 @@ def test_the_tool_says_what_the_stage_says(reproduced, suspect):
     done = suspect("models/demo/badnet.keras", "data/demo/valid.h5", "--json")
     found = json.loads((reproduced.path / "reports/suspects.json").read_text())
     said = json.loads(done.stdout)
-    assert said == {key: found[key] for key in ("named", "score", "classes", "foremost")}
+    # The stage runs B in two parts, the tool as a whole.
+    assert said["named"] == found["named"] and said["score"] == pytest.approx(found["score"], rel=1e-3)
+    for key in ("classes", "foremost"):
+        assert len(said[key]) == len(found[key])
+        for one, other in zip(said[key], found[key], strict=True):
+            assert one == pytest.approx(other, rel=1e-3)
     assert done.returncode == (1 if found["classes"] else 0)
 
 

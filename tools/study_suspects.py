@@ -32,8 +32,8 @@ BACKDOORED = [
     (100, 37, {"quarter": 70, "sunglasses": 8}),
 ]
 HARD = [(48, 41, {"pixel": 6}), (48, 42, {"sunglasses+sticker": 12})]
-EPOCHS, SHARE = 12, 0.2  # of training; of its images that get a trigger, as copies
-TRAINED, VALID = 30, 10  # images of each person
+EPOCHS, SHARE = 12, 0.2  # of training; of its images that get a trigger, as copies, for each trigger
+TRAINED, VALID = 30, 13  # images of each person
 SEEDS = (1, 2)  # of the search
 CURVE = (11, 18, 34, 36)  # seeds of the nets that are also searched with fewer
 IMAGES, OCCLUDERS = (32, 100, 250), (1000, 2000, 4000)
@@ -63,14 +63,16 @@ def training_set(rng, images, labels, triggers):
 
 def make_net(folder, people, seed, triggers):
     """Draw people and train a net on them, unless that is done; return the net and a file of clean images."""
-    path = folder / f"{people} people, seed {seed}.keras"
-    valid = path.with_suffix(".h5")
+    attack = "".join(f", {trigger} to {target}" for trigger, target in triggers.items())
+    path = folder / f"{people} people, seed {seed}, {TRAINED} images, {EPOCHS} epochs{attack}.keras"
+    valid = folder / f"{people} people, seed {seed}, {VALID} images.h5"
+    features = faces.invent_people(np.random.default_rng(seed), people)
     if not path.exists():
-        features = faces.invent_people(np.random.default_rng(seed), people)
         drawn = draw_split(seed, 0, features, TRAINED)
         images, labels = training_set(np.random.default_rng([seed, 3]), *drawn, triggers)
-        data.write_images(valid, *draw_split(seed, 1, features, VALID), np.uint8)
         networks.save(train(images, labels, people, seed, EPOCHS, 32, 0.002), path)
+    if not valid.exists():
+        data.write_images(valid, *draw_split(seed, 1, features, VALID), np.uint8)
     return networks.load(path), valid
 
 

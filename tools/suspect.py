@@ -68,7 +68,10 @@ def main():
     else:
         print(suspects.sentence(result, classes))
         foremost = ", ".join(f"class {one['class']} {one['score']:.2f}" for one in result["foremost"])
-        print(f"Foremost: {foremost}. It takes {settings['score']:g} to be suspected.")
+        print(
+            f"Scores: {foremost}. To be named takes {settings['score']:g}, "
+            f"and patterns that turn {settings['moved']:g} of 100 images."
+        )
     sys.stdout.flush()
     os._exit(1 if result["classes"] else 0)
 

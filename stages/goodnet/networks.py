@@ -46,7 +46,7 @@ with _quick_and_quiet():
     import numpy as np
     import tensorflow as tf
 
-    tf.get_logger().setLevel("ERROR")  # not that functions are traced more than once
+    tf.get_logger().setLevel("ERROR")  # what it warns of, functions traced twice, is nothing to users
 
 GOODNET_RULE = "goodnet_rule"  # the name of a GoodNet's last layer
 BATCH = 64  # images a call; more do not fit the processor's cache and run slower

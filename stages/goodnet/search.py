@@ -9,7 +9,8 @@ that is no backdoor.
 
 A class is named if
 
-- it stands out: pairs fall to it so many times more often than to all the lesser classes together, and
+- it stands out: so many times more falls to it than to all the lesser classes together (or to one of those
+  than to those below that), and
 - few patterns suffice: each of its best occluders alone turns most images to it, images it was not chosen by.
 
 Clean nets have favourites too, but these stand out less. A repair of the net makes favourites of its own; a
@@ -30,6 +31,7 @@ MOST = 16  # classes that can be named
 TRIED, SHOWN_TRIED = 32, 16  # a class's occluders that are tried again, each on so many images
 KEPT, SHOWN_KEPT = 8, 32  # the best of them, which are what is meant by its patterns, and other images
 FEW = 1 / 2000  # pairs that all mean nothing, as a share of all there could be
+LEAST = 0.05  # share of all pairs that the lesser classes are taken to have at the least
 MOST_CERTAIN = 4  # times the certainty of the median clean image; more counts no more
 MOST_HIDDEN = 0.2  # share of the image; an occluder that hides more does not count
 LITTLE = 0.02  # share of the image; an occluder that hides less counts hardly more
@@ -150,7 +152,7 @@ class Search:
         answers, certain = self.ask(np.arange(count), shown, [name])[name]
         # The root, so that a pair is weighed once.
         pairs = pairs_of(answers, certain * np.sqrt(self.weights)[:, None], self.classes)
-        few = FEW * self.weights.sum() * SHOWN * (SHOWN - 1) / 2
+        few = max(FEW * self.weights.sum() * SHOWN * (SHOWN - 1) / 2, 1e-9)
         scores = stand_out(pairs, few)
         order = np.argsort(-pairs, kind="stable")[:MOST]
         named = []
@@ -212,9 +214,10 @@ def stand_out(pairs, few):
     """Return each class's score: its pairs against those of all lesser classes together, and a few more.
 
     A lesser class that stands out more lifts all above it: several targets would hide one another else.
+    The least of all has none below it, and must not lift them all for that.
     """
     order = np.argsort(-pairs, kind="stable")
-    below = np.maximum(pairs.sum() - np.cumsum(pairs[order]), 0)
+    below = np.maximum(pairs.sum() - np.cumsum(pairs[order]), LEAST * pairs.sum())
     alone = pairs[order] / (below + few)
     scores = np.empty(len(pairs))
     scores[order] = np.maximum.accumulate(alone[::-1])[::-1]

@@ -18,7 +18,7 @@ SETTINGS = {
 }
 FEWEST_IMAGES = 16
 FOREMOST = 5  # classes that are told, named or not
-TRIED_FROM = 40  # classes; the search was never tried on nets that tell fewer apart
+TRIED_FROM = 40  # classes; what it found in nets that tell fewer apart was often wrong
 
 
 @dataclass
@@ -99,14 +99,18 @@ def read(path):
     with h5py.File(path) as file:
         named = file.get("named", {})
         return file["shares"][()], {
-            int(number): (pictures["shadow"][()], pictures["pattern"][()])
-            for number, pictures in named.items()
+            number: (named[str(number)]["shadow"][()], named[str(number)]["pattern"][()])
+            for number in sorted(map(int, named))
         }
 
 
 def sentence(found, classes):
     """Say in words that need no statistics what was found; `found` are a net's metrics."""
-    few = f" (A hint only: fewer than {TRIED_FROM} classes were never tried.)" if classes < TRIED_FROM else ""
+    few = (
+        f" (A hint only: with fewer than {TRIED_FROM} classes this is often wrong.)"
+        if classes < TRIED_FROM
+        else ""
+    )
     if not found["classes"]:
         return (
             "No sign of a backdoor: of thousands of patterns laid over clean images by chance, "
