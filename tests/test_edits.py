@@ -326,8 +326,6 @@ def test_an_edit_runs_exactly_what_it_affects(project, name):
 UNDONE = {
     "the order": ({"report"}, RANKED - {"report"}),
     "a repair less": ({"report"}, {"plan", "suspect"}),
-    # The net of the other name still lies in the folder of nets, which is what suspect depends on.
-    "a repair by another name": ({"report", "suspect"}, {"plan"}),
     "a remark in prune": (NOTHING, {"prune"}),
 }
 
