@@ -38,7 +38,7 @@ class Finding:
     """What was found in one net; arrays have an entry a class."""
 
     shares: np.ndarray  # of all pairs, in percent
-    scores: np.ndarray  # its pairs, against those of all lesser classes together
+    scores: np.ndarray  # how far it stands out from all lesser classes: search.stand_out
     named: list  # of Named
 
 
