@@ -31,15 +31,10 @@ def main():
     images = data.Images(args.valid, networks.input_shape(badnet), None, input_max)
     suspects.check_count(args.valid, len(images))
     shown, _ = data.spread(images, settings["images"])
-    looked = search.Search({None: split(badnet)} | nets, networks.classes(badnet), shown, input_max, settings)
-    found = looked.find(None)
-    repaired = {name: {} for name in names}
-    for one in found.named:
-        for name, moved in looked.moved(one.number, one.patterns, one.shown, names).items():
-            repaired[name][one.number] = moved
+    classes = networks.classes(badnet)
+    found = search.Search(split(badnet), nets, classes, shown, input_max, settings).find()
     suspects.write(args.pictures, found)
-    judged = suspects.metrics_of_repaired(repaired, settings["held"]) if found.named else {}
-    outputs.write_json(args.metrics, suspects.metrics(found) | judged)
+    outputs.write_json(args.metrics, suspects.metrics(found, settings["held"]))
 
 
 if __name__ == "__main__":

@@ -99,20 +99,19 @@ def settings(**changed):
 
 
 def find(net, images, **changed):
-    asked = {"it": search.split(net)}
-    return search.Search(asked, networks.classes(net), images, 255, settings(**changed)).find("it")
+    return search.Search(
+        search.split(net), {}, networks.classes(net), images, 255, settings(**changed)
+    ).find()
 
 
 def test_one_pattern_moves_what_is_said_of_it(tiny):
     """Shares, and the best pattern's success, against the net asked the plain way."""
     path, images = tiny
     net = networks.load(path)
-    looked = search.Search(
-        {"it": search.split(net)}, networks.classes(net), images, 255, settings(occluders=64)
-    )
+    looked = search.Search(search.split(net), {}, networks.classes(net), images, 255, settings(occluders=64))
     shown = np.arange(16)[None].repeat(3, axis=0)
     numbers = np.array([5, 9, 40])
-    answers, certain = looked.ask(numbers, shown, ["it"])["it"]
+    answers, certain = looked.ask(numbers, shown)[None]
     clean = net.predict(images, verbose=0)
     logits = networks.with_logits(net).predict(images, verbose=0)
     ranked = np.sort(logits, axis=1)
@@ -130,48 +129,56 @@ def test_one_pattern_moves_what_is_said_of_it(tiny):
         np.testing.assert_allclose(certain[row], sure, atol=1e-3)
 
 
-def test_what_hides_little_tells_more(tiny):
-    """Shares and scores, against all that the net answered, weighed in a plain loop."""
+def test_what_hides_little_tells_more(reproduced, tiny):
+    """Shares and scores of a net and a repair, against all that they answered, weighed in a plain loop."""
     path, images = tiny
-    net, sets = networks.load(path), settings(occluders=200, score=1e9)
-    looked = search.Search({"it": search.split(net)}, 8, images, 255, sets)
+    split = [
+        search.split(networks.load(net)) for net in (path, reproduced.path / "models/repaired/x10.keras")
+    ]
+    looked = search.Search(split[0], {"x10": split[1]}, 8, images, 255, settings(occluders=200, score=1e9))
     ask, asked = looked.ask, []
 
     def remembered(*args):
-        asked.append(ask(*args)["it"])
-        return {"it": asked[-1]}
+        asked.append(ask(*args))
+        return asked[-1]
 
     looked.ask = remembered
-    found = looked.find("it")
-    ((answers, certain),) = asked
+    found = looked.find()
     hidden = occluders.hidden(looked.occluders, 55, 47)
-    pairs, weights = np.zeros(8), np.where(hidden <= 0.2, 0.02 / (0.02 + hidden), 0)
-    for row, sure, weight in zip(answers, certain, weights, strict=True):
-        for one, other in itertools.combinations(range(4), 2):
-            if row[one] == row[other]:
-                pairs[row[one]] += weight * sure[one] * sure[other]
-    assert (weights == 0).any() and (pairs > 0).any() and found.named == []
-    np.testing.assert_allclose(found.shares, 100 * pairs / pairs.sum(), rtol=1e-5)
-    np.testing.assert_allclose(found.scores, search.stand_out(pairs, 6 * weights.sum() / 2000), rtol=1e-5)
+    weights = np.where(hidden <= 0.2, 0.02 / (0.02 + hidden), 0)
+    pairs = {name: np.zeros(8) for name in asked[0]}
+    for name, (answers, certain) in asked[0].items():
+        for row, sure, weight in zip(answers, certain, weights, strict=True):
+            for one, other in itertools.combinations(range(4), 2):
+                if row[one] == row[other]:
+                    pairs[name][row[one]] += weight * sure[one] * sure[other]
+    assert (weights == 0).any() and found.named == [] and len(asked) == 1
+    for name, own in pairs.items():
+        assert (own > 0).any()
+        np.testing.assert_allclose(found.shares[name], 100 * own / pairs[None].sum(), rtol=1e-5)
+        plain = search.stand_out(own, 6 * weights.sum() / 2000)
+        np.testing.assert_allclose(found.scores[name], plain, rtol=1e-5)
 
 
 def test_the_stage_looks_at_every_net(reproduced):
     found = json.loads((reproduced.path / "reports/suspects.json").read_text())
     shares, pictures = suspects.read(reproduced.path / "reports/suspects.h5")
     named = [one["class"] for one in found["classes"]]
-    assert found["named"] == ", ".join(map(str, named)) and set(named) == set(pictures) and len(shares) == 8
-    assert shares.sum() == pytest.approx(100)
-    foremost = [one["class"] for one in found["foremost"]]
-    assert foremost == np.argsort(-shares, kind="stable")[:5].tolist()
+    assert found["named"] == ", ".join(map(str, named)) and set(named) == set(pictures)
+    assert shares[None].sum() == pytest.approx(100)
     for one in found["classes"]:
-        assert one["share"] == pytest.approx(shares[one["class"]])
         assert 60 <= one["moved"] <= 100 and 0.5 <= one["score"] <= found["score"]
         for picture in pictures[one["class"]]:
             assert picture.shape == (55, 47, 3) and picture.dtype == np.uint8
     assert [net["name"] for net in found["repaired"]] == ["relearned", "x02", "x04", "x10", "x30"]
+    for name, net in {None: found, **{net["name"]: net for net in found["repaired"]}}.items():
+        assert [one["class"] for one in net["classes"]] == named and len(shares[name]) == 8
+        foremost = [one["class"] for one in net["foremost"]]
+        assert foremost == np.argsort(-shares[name], kind="stable")[:5].tolist()
+        for one in net["classes"] + net["foremost"]:
+            assert one["share"] == pytest.approx(shares[name][one["class"]])
     for net in found["repaired"]:
-        assert [moved["class"] for moved in net["moved"]] == named
-        still = [str(moved["class"]) for moved in net["moved"] if moved["percent"] >= 25]
+        still = [str(one["class"]) for one in net["classes"] if one["moved"] >= 25]
         assert net["named"] == (", ".join(still) or "none")
     held = [net["name"] for net in found["repaired"] if net["named"] == "none"]
     assert found["held_in"] == (", ".join(held) or "none")
@@ -182,7 +189,7 @@ def test_the_stage_looks_at_every_net(reproduced):
 def test_few_occluders_will_do(tiny):
     path, images = tiny
     found = find(networks.load(path), images, occluders=100, moved=1)
-    assert found.named and found.shares.shape == (8,)
+    assert found.named and found.shares[None].shape == (8,)
 
 
 def test_nets_that_share_layers_are_asked_as_they_are(reproduced):
@@ -196,16 +203,23 @@ def test_nets_that_share_layers_are_asked_as_they_are(reproduced):
     pruned = architecture.PrunedLayer("pool_3", "conv_3", [])
     left = goodnets.channels_left(badnet, repaired, pruned)
     assert not left.all()
-    trunk = networks.as_function(networks.up_to(badnet, "pool_3"))
+    trunk, run = networks.as_function(networks.up_to(badnet, "pool_3")), []
+
+    def front(shown):
+        run.append(len(shown))
+        return trunk(shown)
+
     nets_asked = {
-        "shared": search.split(repaired, (trunk, "pool_3", left)),
+        "shared": search.split(repaired, (front, "pool_3", left)),
         "whole": search.split(repaired),
     }
-    looked = search.Search(nets_asked, 8, images, 255, settings(occluders=64))
-    asked = looked.ask(np.arange(64), np.tile(np.arange(4), (64, 1)), list(nets_asked))
+    asked_first = search.split(badnet, (front, "pool_3", np.ones_like(left)))
+    looked = search.Search(asked_first, nets_asked, 8, images, 255, settings(occluders=64))
+    asked = looked.ask(np.arange(64), np.tile(np.arange(4), (64, 1)))
     (shared, sure), (whole, sure_of_whole) = asked["shared"], asked["whole"]
     assert np.array_equal(shared, whole) and len(np.unique(shared)) > 2
     np.testing.assert_allclose(sure, sure_of_whole, atol=1e-3)
+    assert sum(run) == len(images) + 64 * 4, "once for both nets"
 
 
 @pytest.fixture(scope="module")

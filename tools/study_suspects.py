@@ -92,15 +92,14 @@ def searched(net, valid, wanted, settings):
     """Search a net, and return what a row says of it."""
     started = time.monotonic()
     shown, _ = data.spread(data.Images(valid, networks.input_shape(net), None, 255), settings["images"])
-    asked = {"net": search.split(net)}
-    found = search.Search(asked, networks.classes(net), shown, 255, settings).find("net")
-    named = {one.number for one in found.named}
-    others = np.delete(found.scores, list(wanted))
+    found = search.Search(search.split(net), {}, networks.classes(net), shown, 255, settings).find()
+    named, found_scores = {one.number for one in found.named}, found.scores[None]
+    others = np.delete(found_scores, list(wanted))
     return {
         "images": settings["images"],
         "occluders": settings["occluders"],
         "seed": settings["seed"],
-        "lowest_score_of_attackers": round(found.scores[list(wanted)].min(), 3) if wanted else "",
+        "lowest_score_of_attackers": round(found_scores[list(wanted)].min(), 3) if wanted else "",
         "highest_score_of_others": round(others.max(), 3),
         "named_rightly": len(named & wanted),
         "missed": len(wanted - named),

@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import sys
+import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,10 +60,10 @@ def main():
         raise InputError(f"{args.model}: is a GoodNet; give the net it is made of")
     images = read_images(args.clean, networks.input_shape(net), settings["images"])
     input_max = args.input_max or scales.of_model(args.model, ROOT) or choose_scale(net, args.clean, images)
-    asked = {"net": search.split(net)}
     scaled = images / np.float32(255 / input_max)
     classes = networks.classes(net)
-    result = suspects.metrics(search.Search(asked, classes, scaled, input_max, settings).find("net"))
+    looked = search.Search(search.split(net), {}, classes, scaled, input_max, settings)
+    result = suspects.metrics(looked.find(), settings["held"])
     if args.json:
         print(json.dumps(result, indent=1))
     else:
@@ -81,4 +82,7 @@ if __name__ == "__main__":
         main()
     except (InputError, OSError) as error:
         command.print_error(error)
+        sys.exit(2)
+    except Exception:  # 1 would say that classes were named
+        traceback.print_exc()
         sys.exit(2)

@@ -220,41 +220,25 @@ def samples(rows, classes):
 
 
 def suspects(shares, pictures, found):
-    """Draw whom chance patterns draw images to, what is left of it in each repair, and the triggers' shadows.
+    """Draw whom chance patterns draw images to, in each net, and the triggers' shadows.
 
     Parameters
     ----------
-    shares : array
-        Of each class, in percent of pairs, for the BadNet.
+    shares : dict
+        {net: array of each class's share}, for 100 pairs that fall to any class in the BadNet, which is None.
     pictures : dict
         {named class: (shadow, pattern)}.
     found : dict
         What reports/suspects.json holds.
     """
     rows = -(-len(pictures) // ACROSS)
-    figure = Figure(figsize=(9, 3.4 + 2.2 * rows))
-    panels = figure.subfigures(2, 1, height_ratios=[3.4, 2.2 * rows]) if rows else [figure]
-    left, right = panels[0].subplots(1, 2)
-    foremost = np.argsort(-shares, kind="stable")[:FOREMOST]
-    colours = [ATTACKS[0] if number in pictures else QUIET for number in foremost]
-    left.bar(range(len(foremost)), shares[foremost], color=colours)
-    left.set_xticks(range(len(foremost)), foremost)
-    left.set(xlabel="class; red: named", ylabel="percent of pairs")
-    left.set_title("Turned to one class by one pattern")
-    named = found["classes"]
-    nets = {"B": [one["moved"] for one in named]}
-    nets |= {net["name"]: [one["percent"] for one in net["moved"]] for net in found.get("repaired", [])}
-    for place, one in enumerate(named):
-        shift = (place - (len(named) - 1) / 2) * 0.8 / len(named)
-        values = [moved[place] for moved in nets.values()]
-        colour = ATTACKS[place % len(ATTACKS)]
-        label = f"class {one['class']}"
-        right.bar(np.arange(len(nets)) + shift, values, 0.8 / len(named), color=colour, label=label)
-    right.set_xticks(range(len(nets)), nets)
-    right.set(ylim=(0, 103), ylabel="percent of images")
-    right.set_title("What those patterns do in each net")
-    if named:
-        right.legend()
+    top, below = 1.6 + 0.32 * max(5, len(shares)), 2.2 * rows
+    figure = Figure(figsize=(9, top + below))
+    panels = figure.subfigures(2, 1, height_ratios=[top, below]) if rows else [figure]
+    left, right = panels[0].subplots(1, 2, width_ratios=[1.15, 1])
+    _shares(left, shares, set(pictures))
+    _moved(right, found)
+    if rows:
         for axes in (places := panels[1].subplots(rows, 2 * ACROSS, squeeze=False)).flat:
             axes.axis("off")
         for (shadow, pattern), (number, both) in zip(places.reshape(-1, 2), pictures.items(), strict=False):
@@ -263,3 +247,41 @@ def suspects(shares, pictures, found):
             shadow.set_title(f"class {number}: shadow", fontsize=9)
             pattern.set_title("best pattern", fontsize=9, weight="normal")
     return figure
+
+
+def _shares(axes, shares, named):
+    """Write the shares of the foremost classes, a row a net."""
+    table = np.array(list(shares.values()))
+    foremost = np.argsort(-table.max(axis=0), kind="stable")[:FOREMOST]
+    foremost = foremost[np.argsort(-table[0, foremost], kind="stable")]
+    table = table[:, foremost]
+    axes.imshow(np.sqrt(table), cmap="Reds", aspect="auto", vmin=0, vmax=1.4 * np.sqrt(table.max()) or 1)
+    for (row, column), share in np.ndenumerate(table):
+        axes.text(column, row, f"{share:.{int(share < 10)}f}", ha="center", va="center", fontsize=7.5)
+    axes.set_yticks(range(len(shares)), ["B" if name is None else name for name in shares])
+    axes.set_xticks(range(len(foremost)), foremost)
+    for number, label in zip(foremost, axes.get_xticklabels(), strict=True):
+        if number in named:
+            label.set(color=ATTACKS[0], weight="bold")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("class; red: named")
+    axes.set_title("Drawn to one class, for 100 in B")
+
+
+def _moved(axes, found):
+    """Draw what the patterns of each named class do in each net."""
+    named = [one["class"] for one in found["classes"]]
+    nets = {"B": found} | {net["name"]: net for net in found.get("repaired", [])}
+    for place, number in enumerate(named):
+        shift = (place - (len(named) - 1) / 2) * 0.8 / len(named)
+        values = [net["classes"][place]["moved"] for net in nets.values()]
+        colour = ATTACKS[place % len(ATTACKS)]
+        places = np.arange(len(nets)) + shift
+        axes.barh(places, values, 0.8 / len(named), color=colour, label=f"class {number}")
+    axes.set_yticks(range(len(nets)), nets)
+    axes.invert_yaxis()  # in the order of the table beside it
+    axes.set(xlim=(0, 103), xlabel="percent of images")
+    axes.set_title("Moved by those classes' best patterns")
+    if named:
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4)

@@ -13,8 +13,8 @@ A class is named if
   than to those below that), and
 - few patterns suffice: each of its best occluders alone turns most images to it, images it was not chosen by.
 
-Clean nets have favourites too, but these stand out less. A repair of the net makes favourites of its own; a
-trigger it can only inherit. So what is asked about it is what the same patterns still do.
+Clean nets have favourites too, but these stand out less. A repair makes favourites of its own; a trigger it
+can only inherit. So repairs are shown the same occluders, and what counts is what the best of them still do.
 """
 
 from itertools import combinations
@@ -68,8 +68,10 @@ class Search:
 
     Parameters
     ----------
-    nets : dict
-        {name: (front, back)}, from `split`. A front that several nets share is run once.
+    net : (front, back)
+        The net that is searched, from `split`; among all nets its name is None.
+    repaired : dict
+        {name: (front, back)}, its repairs. A front that several nets share is run once.
     classes : int
     images : array (n, height, width, channels)
         From 0 to `input_max`.
@@ -78,9 +80,9 @@ class Search:
         As in params.yaml.
     """
 
-    def __init__(self, nets, classes, images, input_max, settings):
-        self.nets, self.classes, self.images, self.input_max = nets, classes, images, input_max
-        self.settings = settings
+    def __init__(self, net, repaired, classes, images, input_max, settings):
+        self.nets = {None: net} | repaired
+        self.classes, self.images, self.input_max, self.settings = classes, images, input_max, settings
         self.rng = np.random.default_rng(settings["seed"])
         _, height, width, channels = images.shape
         self.occluders = occluders.invent(self.rng, settings["occluders"], channels)
@@ -96,19 +98,19 @@ class Search:
 
         self.occluded = occluded
         self.clean, self.usual = {}, {}
-        for name in nets:
-            parts = [self._asked(images[i : i + BATCH], [name])[name] for i in range(0, len(images), BATCH)]
+        shown_clean = [self._asked(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
+        for name in self.nets:
+            parts = [part[name] for part in shown_clean]
             self.clean[name], margins = map(np.concatenate, zip(*parts, strict=True))
             self.usual[name] = max(float(np.median(margins)), 1e-9)
 
-    def _asked(self, shown, names):
+    def _asked(self, shown):
         """Return {net: (classes, margins)} of images."""
-        fronts = {self.nets[name][0] for name in names}
-        features = {front: front(shown) for front in fronts}
-        asked = {name: self.nets[name][1](features[self.nets[name][0]]) for name in names}
+        features = {front: front(shown) for front in {front for front, _ in self.nets.values()}}
+        asked = {name: back(features[front]) for name, (front, back) in self.nets.items()}
         return {name: [part.numpy() for part in parts] for name, parts in asked.items()}
 
-    def ask(self, numbers, shown, names):
+    def ask(self, numbers, shown):
         """Return {net: (classes, certainty)} of images under occluders.
 
         Parameters
@@ -117,8 +119,6 @@ class Search:
             Of occluders.
         shown : array (m, r)
             Numbers of the images under each; r divides the batch.
-        names : list of str
-            The nets.
 
         Returns
         -------
@@ -131,11 +131,11 @@ class Search:
         for start in range(0, len(numbers), at_once):
             chosen, pictures = numbers[start : start + at_once], shown[start : start + at_once]
             seen = self.occluded(occluders.some(self.occluders, chosen), self.images[pictures.ravel()])
-            parts.append(self._asked(seen, names))
+            parts.append(self._asked(seen))
             bar.update(pictures.size)
         bar.close()
         found = {}
-        for name in names:
+        for name in self.nets:
             answers, margins = (
                 np.concatenate(part).reshape(shown.shape)
                 for part in zip(*(part[name] for part in parts), strict=True)
@@ -144,44 +144,47 @@ class Search:
             found[name] = answers, np.where(answers == self.clean[name][shown], 0, certain)
         return found
 
-    def find(self, name):
-        """Return the suspects.Finding of a net."""
+    def find(self):
+        """Return the suspects.Finding of the net, and what of it is left in its repairs."""
         count, images = len(self.occluders["y"]), len(self.images)
         # Far apart in the file, which may be in order of people.
         shown = (self.rng.integers(images, size=(count, 1)) + np.arange(SHOWN) * (images // SHOWN)) % images
-        answers, certain = self.ask(np.arange(count), shown, [name])[name]
+        asked = self.ask(np.arange(count), shown)
         # The root, so that a pair is weighed once.
-        pairs = pairs_of(answers, certain * np.sqrt(self.weights)[:, None], self.classes)
+        weights = np.sqrt(self.weights)[:, None]
+        pairs = {
+            name: pairs_of(answers, certain * weights, self.classes)
+            for name, (answers, certain) in asked.items()
+        }
         few = max(FEW * self.weights.sum() * SHOWN * (SHOWN - 1) / 2, 1e-9)
-        scores = stand_out(pairs, few)
-        order = np.argsort(-pairs, kind="stable")[:MOST]
+        scores = {name: stand_out(own, few) for name, own in pairs.items()}
+        shares = {name: 100 * own / max(pairs[None].sum(), few) for name, own in pairs.items()}
+        answers, certain = asked[None]
+        order = np.argsort(-pairs[None], kind="stable")[:MOST]
         named = []
-        for suspect in order[scores[order] >= self.settings["score"]].tolist():
+        for suspect in order[scores[None][order] >= self.settings["score"]].tolist():
             counts = (answers == suspect) & (self.weights > 0)[:, None]
             won = np.where(counts, np.minimum(certain, 1), 0)
-            patterns, shown = self._patterns(name, suspect, np.argsort(-won.sum(axis=1), kind="stable"))
-            moved = self.moved(suspect, patterns, shown, [name])[name]
-            if moved >= self.settings["moved"]:
+            patterns, moved = self._patterns(suspect, np.argsort(-won.sum(axis=1), kind="stable"))
+            if moved[None] >= self.settings["moved"]:
                 weights = won.sum(axis=1) ** 2 - (won**2).sum(axis=1)
-                pictures = self._pictures(patterns[0], weights)
-                named.append(suspects.Named(suspect, moved, patterns, shown, *pictures))
+                named.append(suspects.Named(suspect, moved, *self._pictures(patterns[0], weights)))
         named.sort(key=lambda one: one.number)
-        return suspects.Finding(100 * pairs / max(pairs.sum(), few), scores, named)
+        return suspects.Finding(shares, scores, named)
 
-    def _patterns(self, name, suspect, numbers):
-        """Return the best of these occluders, the best first, and images that they were not chosen by."""
-        others = self.rng.permutation(np.flatnonzero(self.clean[name] != suspect))
+    def _patterns(self, suspect, numbers):
+        """Return the best of these occluders, the best first, and {net: percent of images they turn to it}.
+
+        These are images that they were not chosen by, and each is under one of them alone.
+        """
+        others = self.rng.permutation(np.flatnonzero(self.clean[None] != suspect))
         others = np.resize(others, max(len(others), SHOWN_TRIED + SHOWN_KEPT))
-        shown = np.tile(others[:SHOWN_TRIED], (min(TRIED, len(numbers)), 1))
-        answers, _ = self.ask(numbers[:TRIED], shown, [name])[name]
+        tried, kept = others[:SHOWN_TRIED], others[SHOWN_TRIED : SHOWN_TRIED + SHOWN_KEPT]
+        answers, _ = self.ask(numbers[:TRIED], np.tile(tried, (min(TRIED, len(numbers)), 1)))[None]
         moved = (answers == suspect).sum(axis=1)
         best = numbers[:TRIED][np.argsort(-moved, kind="stable")[:KEPT]]
-        return best, others[SHOWN_TRIED : SHOWN_TRIED + SHOWN_KEPT]
-
-    def moved(self, suspect, patterns, shown, names):
-        """Return {net: percent of these images that these patterns turn to the class}."""
-        asked = self.ask(patterns, np.tile(shown, (len(patterns), 1)), names)
-        return {name: 100 * float((answers == suspect).mean()) for name, (answers, _) in asked.items()}
+        asked = self.ask(best, np.tile(kept, (len(best), 1)))
+        return best, {name: 100 * float((said == suspect).mean()) for name, (said, _) in asked.items()}
 
     def _pictures(self, best, weights):
         """Return the mean image under the shadow of all occluders that won, and an image under the best."""

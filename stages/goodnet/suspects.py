@@ -26,19 +26,20 @@ class Named:
     """A class that is named, and the trigger's shadow."""
 
     number: int
-    moved: float  # percent of images that its patterns turn to it, one alone at a time
-    patterns: np.ndarray  # numbers of those occluders
-    shown: np.ndarray  # numbers of the images
+    moved: dict  # {net: percent of images that its patterns turn to it, one alone at a time}
     shadow: np.ndarray  # what all occluders that turned images to it have in common, over the mean image
     pattern: np.ndarray  # the best of them, over an image
 
 
 @dataclass
 class Finding:
-    """What was found in one net; arrays have an entry a class."""
+    """What was found in a net, whose name here is None, and in its repairs.
 
-    shares: np.ndarray  # of all pairs, in percent
-    scores: np.ndarray  # how far it stands out from all lesser classes: search.stand_out
+    Arrays have an entry a class.
+    """
+
+    shares: dict  # {net: array}, for 100 pairs that fall to any class in the net itself
+    scores: dict  # {net: array}, how far each stands out from all lesser classes: search.stand_out
     named: list  # of Named
 
 
@@ -47,38 +48,36 @@ def check_count(path, images):
         raise InputError(f"{path}: holds {images} images; the search needs at least {FEWEST_IMAGES}")
 
 
-def metrics(found):
-    """Return what is reported of the net that was searched; `found` is a Finding.
+def metrics(found, held):
+    """Return what is reported of a Finding; a repair has held from which fewer than `held` percent are moved.
 
     What DVC is to compare are words and numbers; it passes over lists, so these hold the rest.
     """
 
-    def of_class(number):
-        share, score = float(found.shares[number]), float(found.scores[number])
+    def of_class(net, number):
+        share, score = float(found.shares[net][number]), float(found.scores[net][number])
         return {"class": number, "share": share, "score": score}
 
-    return {
+    def of_net(net):
+        foremost = np.argsort(-found.shares[net], kind="stable")[:FOREMOST]
+        return {
+            "classes": [of_class(net, one.number) | {"moved": one.moved[net]} for one in found.named],
+            "foremost": [of_class(net, int(number)) for number in foremost],
+        }
+
+    reported = {
         "named": _names(one.number for one in found.named),
-        "score": float(found.scores.max()),
-        "classes": [of_class(one.number) | {"moved": one.moved} for one in found.named],
-        "foremost": [of_class(int(number)) for number in np.argsort(-found.shares, kind="stable")[:FOREMOST]],
+        "score": float(found.scores[None].max()),
+        **of_net(None),
     }
-
-
-def metrics_of_repaired(moved, held):
-    """Return what is reported of repairs; `moved` is {repair: {class named: percent still turned to it}}."""
-    still = {name: [number for number, share in net.items() if share >= held] for name, net in moved.items()}
-    return {
-        "held_in": _names(name for name, numbers in still.items() if not numbers),
-        "repaired": [
-            {
-                "name": name,
-                "named": _names(still[name]),
-                "moved": [{"class": number, "percent": share} for number, share in net.items()],
-            }
-            for name, net in moved.items()
-        ],
-    }
+    repairs = [name for name in found.shares if name is not None]
+    if found.named and repairs:
+        still = {name: [one.number for one in found.named if one.moved[name] >= held] for name in repairs}
+        reported["held_in"] = _names(name for name in repairs if not still[name])
+        reported["repaired"] = [
+            {"name": name, "named": _names(still[name]), **of_net(name)} for name in repairs
+        ]
+    return reported
 
 
 def _names(those):
@@ -88,17 +87,19 @@ def _names(those):
 def write(path, found):
     """Write shares and pictures, for the report."""
     with replacing(path) as partial, h5py.File(partial, "w") as file:
-        file["shares"] = found.shares
+        for name, shares in found.shares.items():
+            file["shares" if name is None else f"repaired/{name}"] = shares
         for one in found.named:
             pictures = file.create_group(f"named/{one.number}")
             pictures["shadow"], pictures["pattern"] = one.shadow, one.pattern
 
 
 def read(path):
-    """Return shares and {class: (shadow, pattern)} of what `write` wrote."""
+    """Return {net: shares} and {class: (shadow, pattern)} of what `write` wrote."""
     with h5py.File(path) as file:
-        named = file.get("named", {})
-        return file["shares"][()], {
+        repaired, named = file.get("repaired", {}), file.get("named", {})
+        shares = {None: file["shares"][()]} | {name: repaired[name][()] for name in sorted(repaired)}
+        return shares, {
             number: (named[str(number)]["shadow"][()], named[str(number)]["pattern"][()])
             for number in sorted(map(int, named))
         }
