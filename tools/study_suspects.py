@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 
 # (people, seed, {trigger: the attacker's class}); with a + between two, both are needed at once,
 # and images with one of them keep their class: an accessory that clean people wear too.
-CLEAN = [(48, seed, {}) for seed in range(11, 18)] + [(40, 20, {}), (100, 18, {}), (100, 19, {})]
+CLEAN = [(48, seed, {}) for seed in (*range(11, 18), *range(51, 58))]
+CLEAN += [(40, 20, {}), (40, 58, {}), *((100, seed, {}) for seed in (18, 19, 59, 60)), (1000, 61, {})]
 BACKDOORED = [
     (40, 31, {"dot": 11}),
     (40, 32, {"quarter": 9}),
@@ -30,6 +31,7 @@ BACKDOORED = [
     (48, 35, {"dot": 3, "sticker": 17, "bar": 40}),
     (100, 36, {"dot": 3, "waves": 11, "bar": 50}),
     (100, 37, {"quarter": 70, "sunglasses": 8}),
+    (1000, 38, {"sunglasses": 500, "sticker": 7}),
 ]
 HARD = [(48, 41, {"pixel": 6}), (48, 42, {"sunglasses+sticker": 12})]
 EPOCHS, SHARE = 12, 0.2  # of training; of its images that get a trigger, as copies, for each trigger
