@@ -159,7 +159,7 @@ def main():
         samples="picture of sample images, to be written",
     )
     params = command.read_params(args.params)
-    # By name, not by what lies in the folders: a repair that was taken out leaves its files behind.
+    # By name, whatever else lies in the folders.
     names = sorted(params["repairs"])
 
     def read_metrics(path):

@@ -25,7 +25,7 @@ def main():
         left = goodnets.channels_left(badnet, repaired, pruned)
         return search.split(repaired, None if left is None else (trunk, pruned.name, left))
 
-    # By their plans: a repair that was taken out leaves its net behind.
+    # By their plans, whatever else lies in the folder of nets.
     names = sorted(path.stem for path in args.plans.glob("*.json"))
     nets = {name: split(networks.load(args.repaired / f"{name}.keras")) for name in names}
     images = data.Images(args.valid, networks.input_shape(badnet), None, input_max)

@@ -18,6 +18,10 @@ TINY = {  # seconds instead of minutes, but real: drawn, trained, pruned, evalua
     "relearn": {"epochs": 2},
     "suspect": {"images": 80, "occluders": 300},
 }
+# The folders from which plan removes results, where there are none.
+NO_RESULTS = dict.fromkeys(
+    ("repaired_nets", "repaired_metrics", "repaired_predictions", "goodnets", "goodnet_metrics"), "nothing"
+)
 
 
 def run_script(folder, path, *arguments):

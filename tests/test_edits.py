@@ -322,10 +322,13 @@ def test_an_edit_runs_exactly_what_it_affects(project, name):
     assert project.stages() == (NOTHING, NOTHING)
 
 
-# What an edit ran is restored when it is undone; the report's pictures are in git, not in the cache.
-UNDONE = {
-    "the order": ({"report"}, RANKED - {"report"}),
-    "a repair less": ({"report"}, {"plan", "suspect"}),
+# What an edit ran is restored when it is undone, all but two stages that take moments: plan removes results
+# of repairs that are gone, and the report's pictures are in git, not in the cache.
+RUN = {"plan", "report"}
+UNDONE = {  # name: (stages that run, stages that are restored)
+    "the order": (RUN, RANKED - RUN),
+    "a repair less": (RUN, of("x04") | {"suspect"}),
+    "a repair by another name": (RUN, of("x04") | {"suspect"}),
     "a remark in prune": (NOTHING, {"prune"}),
 }
 
@@ -340,7 +343,49 @@ def test_an_undone_edit_is_restored_not_run(project, name):
     assert project.repro()
     project.git("checkout", "params.yaml", "stages")
     assert project.stages() == UNDONE[name]
-    assert (project.path / "dvc.lock").read_text() == lock
+    # DVC never takes a stage out of dvc.lock: of a repair that came and went the entries stay, at the end.
+    assert (project.path / "dvc.lock").read_text().startswith(lock)
+
+
+# A repair that is gone, by an edit or because it goes by another name.
+
+
+def of_repair(project, name):
+    """All files in the results whose name says that they are this repair's."""
+    return [path for path in project.path.glob(f"[mr]*/**/*{name}*") if path.is_file()]
+
+
+def test_a_repair_that_is_gone_takes_its_files_along(project):
+    from goodnet.training import Progress
+
+    assert {path.suffix for path in of_repair(project, "x04")} == {".json", ".keras", ".h5"}
+    net = project.path / "models/repaired/x04.keras"
+    own = shutil.copy(net, net.with_stem("my_copy"))
+    Progress(net, []).keep([], 3)  # as if its training had been cut short
+    EDITS["a repair less"][0](project)
+    project.repro("plan")
+    assert not of_repair(project, "x04")
+    assert of_repair(project, "my_copy") == [own]
+    assert len(of_repair(project, "x02")) == 6
+
+
+@pytest.mark.long
+def test_experiments_without_a_repair_or_with_one_more_are_taken_whole(reproduced, tmp_path):
+    project = reproduced.cloned(tmp_path / "clone")
+    project.git("config", "user.name", "test")
+    project.git("config", "user.email", "test@localhost")
+    project.dvc("remote", "add", "--local", "--default", "cache", str(reproduced.path / ".dvc/cache"))
+    project.dvc("pull")
+    for name, setting in {"less": "~repairs.x04", "more": "+repairs.x20.drop=20"}.items():
+        project.dvc("exp", "run", "--temp", "--name", name, "-S", setting)
+    for name, gone, there in (("less", "x04", "x02"), ("more", "x99", "x20"), ("less", "x20", "x02")):
+        project.dvc("exp", "apply", name)
+        assert not of_repair(project, gone) and len(of_repair(project, there)) == 6
+        assert project.stages() == (NOTHING, NOTHING)
+    project.git("checkout", ".")
+    project.dvc("checkout")
+    assert len(of_repair(project, "x04")) == 6
+    assert project.stages() == (NOTHING, NOTHING)
 
 
 # A net that was added: its files are nobody's results.

@@ -5,7 +5,7 @@ import json
 import sys
 
 import nets  # before Keras: it quiets TensorFlow
-from conftest import ROOT, Project, assert_repaired, run_stage
+from conftest import NO_RESULTS, ROOT, Project, assert_repaired, run_stage
 
 import h5py
 import keras
@@ -80,7 +80,7 @@ def test_the_badnet(profiled):
 
 def test_channels_and_accuracy_at_each_drop(profiled):
     ascending = prune(profiled, "ascending")
-    run_stage(profiled, "plan", curve="ascending.csv", plans="plans")
+    run_stage(profiled, "plan", curve="ascending.csv", plans="plans", **NO_RESULTS)
     for drop, (channels, accuracy) in ASCENDING.items():
         files = {"valid": FACES / "valid.h5", "plan": f"plans/x{drop}.json", "repaired": f"x{drop}.keras"}
         run_stage(profiled, "repair", badnet="badnet.keras", **files)

@@ -128,9 +128,30 @@ def test_what_somebody_tried_is_restored_not_run(tried, remote, tmp_path):
     there = here.cloned(tmp_path / "there")
     log_in(there, remote.credentials)
     shutil.copy(here.path / "params.yaml", there.path)
-    assert there.repro("--pull") == {"report"}  # its pictures are in git, not in DVC's cache
+    assert there.repro("--pull") == {"plan", "report"}  # two that are never restored, and take moments
     for name in ("dvc.lock", "reports/README.md", "reports/pruning.png"):
         assert (there.path / name).read_bytes() == (here.path / name).read_bytes()
+
+
+@over(Folder)
+def test_a_repair_that_somebody_renamed_is_renamed_everywhere(reproduced, remote, tmp_path):
+    here = connected(reproduced, remote, tmp_path / "here")
+    here.dvc("push")
+    there = here.cloned(tmp_path / "there")
+    there.dvc("pull")
+    params = here.params()
+    params["repairs"]["four"] = params["repairs"].pop("x04")
+    here.write_params(params)
+    here.repro()
+    here.dvc("push")
+    here.commit("another name")
+    there.git("pull", "-q")
+    new = here.cloned(tmp_path / "new")
+    for clone in (there, new):
+        clone.dvc("pull")
+        assert clone.repro() == set()
+        assert clone.git("status", "--porcelain").stdout == ""
+        assert files(clone) == files(here)
 
 
 @over(Folder, quick=(Folder,))

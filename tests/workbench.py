@@ -5,7 +5,7 @@ import csv
 from pathlib import Path
 
 import nets  # before Keras: it quiets TensorFlow
-from conftest import ROOT, run_stage
+from conftest import NO_RESULTS, ROOT, run_stage
 from goodnet import plans
 
 import h5py
@@ -55,7 +55,7 @@ class Workbench:
         return [int(row["channel"]) for row in read_csv(self.path / "ranking.csv")]
 
     def repair(self, name):
-        run_stage(self.path, "plan", curve="curve.csv", plans="plans")
+        run_stage(self.path, "plan", curve="curve.csv", plans="plans", **NO_RESULTS)
         files = {"valid": "valid.h5", "plan": f"plans/{name}.json", "repaired": f"{name}.keras"}
         run_stage(self.path, "repair", badnet="net.keras", **files)
         return self.path / f"{name}.keras"
