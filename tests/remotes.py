@@ -142,4 +142,7 @@ class SSH(Server):
             missing("sshd", f"SSH remotes need an sshd that starts: {check.stderr.strip()}")
 
     def command(self, slow):
+        if slow:  # sshd has no limit of its own
+            slow_server = Path(__file__).with_name("slow_server.py")
+            return [sys.executable, slow_server, str(self.port), self.sshd, "-i", "-e", "-f", self.config]
         return [self.sshd, "-D", "-e", "-f", self.config]
