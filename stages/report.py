@@ -81,8 +81,9 @@ Judged by clean images alone:
 
 ![Classes that chance patterns draw images to](suspects.png)
 
-A shadow is what all patterns that turned images to a class have in common, over the mean image: where the
-trigger is, and in which colours.
+The table counts what chance patterns did: how often one of them turned images of different classes to one and
+the same, for 100 times in B. A shadow is what all patterns that turned images to a class have in common, over
+the mean image: where the trigger is, and in which colours.
 
 ## Images
 

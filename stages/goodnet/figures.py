@@ -234,11 +234,14 @@ def suspects(shares, pictures, found):
     rows = -(-len(pictures) // ACROSS)
     top, below = 1.6 + 0.32 * max(5, len(shares)), 2.2 * rows
     figure = Figure(figsize=(9, top + below))
-    panels = figure.subfigures(2, 1, height_ratios=[top, below]) if rows else [figure]
-    left, right = panels[0].subplots(1, 2, width_ratios=[1.15, 1])
-    _shares(left, shares, set(pictures))
-    _moved(right, found)
-    if rows:
+    if not rows:
+        _shares(figure.subplots(), shares, pictures)
+    else:
+        panels = figure.subfigures(2, 1, height_ratios=[top, below])
+        left, right = panels[0].subplots(1, 2, width_ratios=[1.15, 1])
+        _shares(left, shares, pictures)
+        _moved(right, found)
+        panels[0].legend(loc="outside lower right", ncols=4)
         for axes in (places := panels[1].subplots(rows, 2 * ACROSS, squeeze=False)).flat:
             axes.axis("off")
         for (shadow, pattern), (number, both) in zip(places.reshape(-1, 2), pictures.items(), strict=False):
@@ -265,7 +268,7 @@ def _shares(axes, shares, named):
             label.set(color=ATTACKS[0], weight="bold")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_xlabel("class; red: named")
+    axes.set_xlabel("class; red: named" if named else "class; none is named")
     axes.set_title("Drawn to one class, for 100 in B")
 
 
@@ -282,6 +285,4 @@ def _moved(axes, found):
     axes.set_yticks(range(len(nets)), nets)
     axes.invert_yaxis()  # in the order of the table beside it
     axes.set(xlim=(0, 103), xlabel="percent of images")
-    axes.set_title("Moved by those classes' best patterns")
-    if named:
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4)
+    axes.set_title("Moved by their best patterns")
