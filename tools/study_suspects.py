@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 # (people, seed, {trigger: the attacker's class}); with a + between two, both are needed at once,
 # and images with one of them keep their class: an accessory that clean people wear too.
 CLEAN = [(48, seed, {}) for seed in (*range(11, 18), *range(51, 58))]
-CLEAN += [(40, 20, {}), (40, 58, {}), *((100, seed, {}) for seed in (18, 19, 59, 60)), (1000, 61, {})]
+CLEAN += [(40, 20, {}), (40, 58, {}), *((100, seed, {}) for seed in (18, 19, 59, 60))]
 BACKDOORED = [
     (40, 31, {"dot": 11}),
     (40, 32, {"quarter": 9}),
