@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,9 +11,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Stands in for `python` in the stages' commands: runs it, and writes down its seconds and peak memory.
-PYTHON = """#!{python}
-import json, os, subprocess, sys, time
+# Stand in for `python` in the stages' commands: run it, and write down its seconds and peak memory.
+# Two files, since a path with a space cannot stand after #!.
+PYTHON = '#!/bin/sh\nexec {python} {timed} "$@"\n'
+TIMED = """import json, os, subprocess, sys, time
 started = time.monotonic()
 process = subprocess.Popen([{python!r}, *sys.argv[1:]])
 _, status, usage = os.wait4(process.pid, 0)
@@ -46,7 +48,9 @@ class Stopwatch:
         python = folder / ".git" / "bin" / "python"
         subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
         python.parent.mkdir()
-        python.write_text(PYTHON.format(python=sys.executable, log=str(self.log)))
+        timed = python.with_name("timed.py")
+        timed.write_text(TIMED.format(python=sys.executable, log=str(self.log)))
+        python.write_text(PYTHON.format(python=shlex.quote(sys.executable), timed=shlex.quote(str(timed))))
         python.chmod(0o755)
         self.environment = os.environ | {"PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
 
