@@ -188,7 +188,8 @@ def stored(blocks, dataset):
 
 def write_images(path, images, labels, dtype):
     """Write images (n, height, width, channels) of 0 to 255 in the lab's layout."""
-    with replacing(path) as partial, h5py.File(partial, "w") as file:
+    # To memory first: HDF5, closing compressed data for which a disk has no room, may crash.
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
         file.create_dataset(
             "data",
             data=np.moveaxis(images, -1, 1).astype(dtype),
@@ -198,3 +199,7 @@ def write_images(path, images, labels, dtype):
             shuffle=True,
         )
         file["label"] = labels.astype(np.float64)
+        file.flush()
+        whole = file.id.get_file_image()
+    with replacing(path) as partial:
+        partial.write_bytes(whole)
