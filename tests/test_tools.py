@@ -405,6 +405,21 @@ def test_import_images_that_cannot_be(tmp_path, arguments, words):
     assert not (tmp_path / "out.h5").exists() and not list(tmp_path.glob(".*partial*"))
 
 
+def test_stages_are_timed_where_the_environment_is_in_a_folder_with_a_space(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    import stopwatch
+
+    python = tmp_path / "an environment" / "python"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(python))
+    watch = stopwatch.Stopwatch(tmp_path / "a copy", "badnet: demo\n")
+    (watch.folder / "some stage.py").write_text("print('ran')\n")
+    printed, _ = watch.run("python", "some stage.py")
+    ((stage, seconds, megabytes),) = watch.stages_run()
+    assert (printed, stage) == ("ran\n", "some stage") and seconds > 0 and megabytes > 0
+
+
 @pytest.mark.long
 def test_compare(project):
     """Against experiments of the same settings, run as a user would."""
