@@ -1,43 +1,49 @@
 """Ask the BadNet about clean test images and every poisoned file."""
 
-from goodnet import architecture, archive, command, data, evaluation, networks, outputs, scores
-
 import h5py
 import numpy as np
 
+from goodnet.evaluation import metrics, predictions
+from goodnet.files import outputs
+from goodnet.images import datasets, ranges
+from goodnet.nets import loading, parts, running
+from goodnet.process import commands
+from goodnet.process.stages import stage
 
-def ask(net, layer, images, file):
-    """Return a net's answers to data.Images; keep the output of `layer` in an open HDF5 file."""
-    front, back = networks.up_to(net, layer), networks.behind(net, layer)
-    stored = file.create_dataset("activation", (len(images), *front.output.shape[1:]), np.float32)
-    file["label"] = images.labels
-    return networks.answers(back, data.stored(networks.run(front, images.blocks()), stored))
 
-
-def main():
-    args = command.read_arguments(
-        __doc__,
-        badnet="the net",
-        test="clean test images",
-        poisoned="folder of poisoned images, one file a trigger",
-        metrics="metrics, to be written",
-        predictions="the net's answers, to be written",
-        activations="the pruned layer's output for each image, to be written",
-    )
-    wanted = command.read_params(args.params, "profile", "layer")
-    config, _ = archive.read(args.badnet)
-    layer = architecture.find_pruned_layer(config, args.badnet, wanted).name
-    net = networks.load(args.badnet)
-    files = evaluation.images(net, args.test, args.poisoned, command.read_input_max(args.params))
+@stage(
+    __doc__,
+    values={"net": "the net's name in params.yaml"},
+    inputs={
+        "badnet": "the net",
+        "layer": "the layer that splits the net, from examine",
+        "test": "clean test images",
+        "poisoned": "folder of poisoned images, one file a trigger",
+    },
+    outputs={
+        "metrics": "metrics",
+        "predictions": "the net's answers",
+        "activations": "the split layer's output for each image",
+    },
+)
+def main(args):
+    layer = outputs.read_json(args.layer)["layer"]
+    net = loading.load(args.badnet)
+    front, back = parts.up_to(net, layer), running.as_function(parts.behind(net, layer))
+    shape, front = front.output.shape[1:], running.as_function(front)
+    files = predictions.images_of(net, args.test, args.poisoned, ranges.of_net(args.params, args.net))
+    answers = {}
     with outputs.replacing(args.activations) as partial, h5py.File(partial, "w") as file:
         file.attrs["layer"] = layer
-        predictions = {
-            name: (ask(net, layer, images, file.create_group(name)), images.labels)
-            for name, images in files.items()
-        }
-    scores.write_predictions(args.predictions, predictions, networks.classes(net))
-    outputs.write_json(args.metrics, scores.of_net(predictions))
+        for name, images in files.items():
+            group = file.create_group(name)
+            stored = group.create_dataset("activation", (len(images), *shape), np.float32)
+            group["label"] = images.labels
+            channels = datasets.stored(running.run(front, images.blocks()), stored)
+            answers[name] = running.answers(back, channels), images.labels
+    predictions.write(args.predictions, answers, parts.classes(net))
+    outputs.write_json(args.metrics, metrics.of_net(answers))
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

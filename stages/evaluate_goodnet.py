@@ -1,23 +1,29 @@
 """Score a GoodNet's answers: the class on which BadNet and repaired net agree, else N, backdoored."""
 
-from goodnet import command, outputs, scores
+from goodnet.evaluation import metrics, predictions
+from goodnet.files import outputs
+from goodnet.nets import goodnets
+from goodnet.process import commands
+from goodnet.process.stages import stage
 
 
-def main():
-    args = command.read_arguments(
-        __doc__,
-        badnet_predictions="the BadNet's answers",
-        repaired_predictions="the repaired net's answers",
-        metrics="metrics, to be written",
-    )
-    badnet, classes = scores.read_predictions(args.badnet_predictions)
-    repaired, _ = scores.read_predictions(args.repaired_predictions)
-    predictions = {
-        name: (scores.goodnet_answers(answers, repaired[name][0], classes), labels)
-        for name, (answers, labels) in badnet.items()
+@stage(
+    __doc__,
+    inputs={
+        "badnet_predictions": "the BadNet's answers",
+        "repaired_predictions": "the repaired net's answers",
+    },
+    outputs={"metrics": "metrics"},
+)
+def main(args):
+    badnet, classes = predictions.read(args.badnet_predictions)
+    repaired, _ = predictions.read(args.repaired_predictions)
+    answers = {
+        name: (goodnets.answers(given, repaired[name][0], classes), labels)
+        for name, (given, labels) in badnet.items()
     }
-    outputs.write_json(args.metrics, scores.of_net(predictions, classes))
+    outputs.write_json(args.metrics, metrics.of_net(answers, classes))
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

@@ -3,31 +3,10 @@
 Repairs that were planned last time and have no line any more are gone, and their results are removed.
 """
 
-from goodnet import command, outputs, plans, pruning
-
-
-def channels(drop, curve):
-    """Return the channels to prune for a drop, ascending; raise ValueError where no step loses it."""
-    correct, images = [int(row["correct"]) for row in curve], int(curve[0]["images"])
-    count = pruning.channels_to_prune(correct, images, drop)
-    if count is None:
-        largest = 100 * (correct[0] - min(correct)) / images
-        raise ValueError(
-            f"no step loses {drop} points of accuracy; "
-            f"the largest drop is {largest:.2f}, with {correct.index(min(correct))} channels pruned"
-        )
-    return sorted(int(row["channel"]) for row in curve[1 : count + 1])
-
-
-def plan(line, settings, curve):
-    """Return what a repair's line comes to: all that decides what the repair does."""
-    result = {"layer": curve[0]["layer"], "channels": [], "tune": line.get("tune"), "settings": settings}
-    if "drop" in line:
-        try:
-            result["channels"] = channels(line["drop"], curve)
-        except ValueError as error:  # stops this repair alone, when its turn comes
-            result["impossible"] = str(error)
-    return result
+from goodnet.files import outputs
+from goodnet.process import commands
+from goodnet.process.stages import stage
+from goodnet.repairs import plans
 
 
 def remove_results(name, args):
@@ -43,20 +22,25 @@ def remove_results(name, args):
         path.unlink(missing_ok=True)
 
 
-def main():
-    args = command.read_arguments(
-        __doc__,
-        curve="accuracy after each pruned channel, from prune",
-        plans="folder of plans, one a repair, to be written; holds those of last time",
-        repaired_nets="folder of repaired nets; here and in the next, gone repairs' results are removed",
-        repaired_metrics="folder of their figures",
-        repaired_predictions="folder of their answers",
-        goodnets="folder of GoodNets",
-        goodnet_metrics="folder of their figures",
-    )
-    curve = outputs.read_csv(args.curve)
+@stage(
+    __doc__,
+    inputs={
+        "layer": "the layer that splits the net, from examine",
+        "curve": "accuracy after each pruned channel, from prune",
+    },
+    cleared={
+        "plans": "folder of plans, one a repair, to be written; holds those of last time",
+        "repaired_nets": "folder of repaired nets; here and in the next, gone repairs' results are removed",
+        "repaired_metrics": "folder of their figures",
+        "repaired_predictions": "folder of their answers",
+        "goodnets": "folder of GoodNets",
+        "goodnet_metrics": "folder of their figures",
+    },
+)
+def main(args):
+    layer, curve = outputs.read_json(args.layer)["layer"], outputs.read_csv(args.curve)
     lines = plans.read_lines(args.params)
-    made = {name: plan(line, settings, curve) for name, (line, settings) in lines.items()}
+    made = {name: plans.plan(layer, *line, curve) for name, line in lines.items()}
     args.plans.mkdir(parents=True, exist_ok=True)
     for path in args.plans.glob("*.json"):
         if path.stem not in made:
@@ -67,4 +51,4 @@ def main():
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

@@ -1,48 +1,47 @@
-"""Rank the channels of the pruned layer: the order in which they are pruned."""
-
-from goodnet import architecture, archive, command, data, outputs, rankings
+"""Rank the channels of the split layer: the order in which they are pruned."""
 
 import numpy as np
 
+from goodnet.files import archive, outputs
+from goodnet.images import datasets, ranges
+from goodnet.methods import chosen
+from goodnet.nets import loading, parts
+from goodnet.process import commands
+from goodnet.process.stages import stage
+from goodnet.pruning import channels
+from goodnet.pruning.rankings import masks, registry
 
-def ranking(scores, layer):
-    """Return a row for each channel, the first to be pruned first; ties go by channel number."""
-    order = np.argsort(scores, kind="stable")
-    return [{"layer": layer, "channel": int(channel), "score": scores[channel].item()} for channel in order]
 
+@stage(
+    __doc__,
+    values={"net": "the net's name in params.yaml"},
+    inputs={
+        "badnet": "the net",
+        "valid": "clean validation images",
+        "channels": "table of channels, from profile_channels",
+    },
+    outputs={"ranking": "the channels in the order they are pruned"},
+)
+def main(args):
+    order = args.params.value("prune", "order")
+    ranking = chosen(registry.RANKINGS, order, f"{args.params.path}: prune.order")
+    settings = args.params.settings(ranking.settings, "rankings", order)
+    input_max = ranges.of_net(args.params, args.net)
+    table, rows = outputs.read_csv(args.channels), []
+    if table:
+        config, weights = archive.read(args.badnet)
+        layer = channels.find(config, args.badnet, table[0]["layer"])
 
-def main():
-    args = command.read_arguments(
-        __doc__,
-        badnet="the net",
-        valid="clean validation images",
-        channels="table of channels, from profile",
-        ranking="the channels in the order they are pruned, to be written",
-    )
-    order = command.read_params(args.params, "prune", "order")
-    if order not in rankings.ORDERS:
-        raise command.InputError(
-            f"{args.params}: prune.order is {order!r}; it can be {', '.join(rankings.ORDERS)}"
-        )
-    settings = command.read_settings(args.params, "rankings", order, **rankings.SETTINGS.get(order, {}))
-    table = outputs.read_csv(args.channels)
-    config, weights = archive.read(args.badnet)
-    layer = architecture.find_pruned_layer(config, args.badnet, table[0]["layer"])
+        def split_net(images):
+            net = loading.load(args.badnet)
+            valid = datasets.Images(args.valid, parts.input_shape(net), parts.classes(net), input_max)
+            shown, numbers = datasets.spread(valid, images)
+            return masks.SplitNet(net, layer, shown, valid.labels[numbers])
 
-    def split_net(images):
-        from goodnet import masks, networks  # TensorFlow takes seconds that most rankings can do without
-
-        net = networks.load(args.badnet)
-        valid = data.Images(
-            args.valid, networks.input_shape(net), networks.classes(net), command.read_input_max(args.params)
-        )
-        shown, chosen = data.spread(valid, images)
-        return masks.SplitNet(net, layer, shown, valid.labels[chosen])
-
-    channels = rankings.Channels(table, archive.folded_kernel(config, weights, layer), split_net)
-    scores = np.asarray(rankings.ORDERS[order](channels, **settings))
-    outputs.write_csv(args.ranking, ranking(scores, layer.name))
+        given = registry.Channels(table, channels.folded_kernel(config, weights, layer), split_net)
+        rows = registry.ranked(np.asarray(ranking.function(given, settings)), layer.name)
+    outputs.write_csv(args.ranking, rows, registry.COLUMNS)
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

@@ -1,55 +1,72 @@
 """Make one repaired net: the BadNet without the channels in its plan, tuned as the plan says."""
 
-import json
+import inspect
 import tempfile
 from pathlib import Path
 
-from goodnet import architecture, archive, command
+from goodnet.errors import InputError
+from goodnet.files import archive, outputs
+from goodnet.images import datasets, ranges
+from goodnet.nets import loading, parts
+from goodnet.process import commands, sources
+from goodnet.process.stages import stage
+from goodnet.pruning import channels
+from goodnet.repairs.registry import TUNINGS, Task
+from goodnet.repairs.training import Progress
 
 
-def main():
-    args = command.read_arguments(
-        __doc__,
-        badnet="the net",
-        valid="clean validation images",
-        plan="what this repair prunes and how it is tuned, from plan",
-        repaired="the repaired net, to be written",
-    )
-    plan = json.loads(args.plan.read_text(encoding="utf-8"))
+@stage(
+    __doc__,
+    values={"net": "the net's name in params.yaml"},
+    inputs={
+        "badnet": "the net",
+        "valid": "clean validation images",
+        "plan": "what this repair prunes and how it is tuned, from plan",
+    },
+    outputs={"repaired": "the repaired net"},
+)
+def main(args):
+    plan = outputs.read_json(args.plan)
+    input_max = ranges.of_net(args.params, args.net)
     if "impossible" in plan:
-        raise command.InputError(f"{args.params}: repairs.{args.plan.stem}: {plan['impossible']}")
+        raise InputError(f"{args.params.path}: repairs.{args.plan.stem}: {plan['impossible']}")
     config, weights = archive.read(args.badnet)
-    layer = architecture.find_pruned_layer(config, args.badnet, plan["layer"])
-    weights = archive.without_channels(weights, layer, plan["channels"])
+    pruned = channels.find_if_any(config, args.badnet, plan["layer"])
+    if plan["channels"]:
+        weights = channels.without_channels(weights, pruned, plan["channels"])
     if plan["tune"] is None:
         archive.write(args.repaired, config, weights)
     else:
-        tuned(args, plan, config, weights, layer)
+        tune(args, plan, config, weights, pruned, input_max)
 
 
-def tuned(args, plan, config, weights, layer):
+def tune(args, plan, config, weights, pruned, input_max):
     """Write the net with these weights after the plan's tuning."""
-    # Here, since TensorFlow takes seconds that repairs without tuning can do without.
-    from goodnet import data, networks, relearning, training, tuning
-
-    input_max = command.read_input_max(args.params)
+    tuning = TUNINGS[plan["tune"]]
     with tempfile.TemporaryDirectory() as folder:
-        pruned = Path(folder) / "pruned.keras"
-        archive.write(pruned, config, weights)
-        net = networks.load(pruned)
-    valid = data.Images(args.valid, networks.input_shape(net), networks.classes(net), input_max)
-    progress = training.Progress(args.repaired, [args.badnet, args.valid, args.plan, input_max])
+        path = Path(folder) / "pruned.keras"
+        archive.write(path, config, weights)
+        net = loading.load(path)
+    valid = datasets.Images(args.valid, parts.input_shape(net), parts.classes(net), input_max)
+    code = sources.used_by(inspect.getsourcefile(tuning.function))
+    progress = Progress(args.repaired, [args.badnet, args.valid, args.plan, input_max, *code, Path(__file__)])
     args.repaired.parent.mkdir(parents=True, exist_ok=True)
-    with data.in_any_order(valid, args.repaired.parent) as images:
-        on = (plan["channels"], images, valid.labels, input_max, progress, plan["settings"])
-        if plan["tune"] == "relearn":
-            behind = relearning.relearn(networks.load(args.badnet), layer.name, *on)
-            networks.behind(net, layer.name).set_weights(behind.get_weights())
-        else:
-            tuning.tune(net, layer, *on)
-    networks.save(net, args.repaired)
+    with datasets.in_any_order(valid, args.repaired.parent) as images:
+        task = Task(
+            badnet=loading.load(args.badnet),
+            net=net,
+            layer=plan["layer"],
+            pruned=pruned,
+            channels=plan["channels"],
+            images=images,
+            labels=valid.labels,
+            input_max=input_max,
+            progress=progress,
+        )
+        tuning.function(task, tuning.settings.model_validate(plan["settings"]))
+    loading.save(net, args.repaired)
     progress.finished()
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

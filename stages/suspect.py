@@ -1,41 +1,52 @@
 """Name the classes an attacker wants from clean images alone, and tell which repairs still give them."""
 
-from goodnet import architecture, archive, command, data, goodnets, networks, outputs, search, suspects
+from goodnet.files import archive, outputs
+from goodnet.images import datasets, ranges
+from goodnet.methods import chosen
+from goodnet.nets import loading, parts
+from goodnet.process import commands
+from goodnet.process.stages import stage
+from goodnet.pruning import channels
+from goodnet.suspects import findings
+from goodnet.suspects.registry import DETECTORS, Case
 
 
-def main():
-    args = command.read_arguments(
-        __doc__,
-        badnet="the net",
-        valid="clean validation images; their classes are not looked at",
-        plans="folder of plans, which says what repairs there are",
-        repaired="folder of the repaired nets",
-        metrics="who is named, to be written",
-        pictures="shares and pictures for the report, to be written",
-    )
-    settings = command.read_settings(args.params, "suspect", **suspects.SETTINGS)
-    wanted = command.read_params(args.params, "profile", "layer")
-    input_max = command.read_input_max(args.params)
+@stage(
+    __doc__,
+    values={"net": "the net's name in params.yaml"},
+    inputs={
+        "badnet": "the net",
+        "valid": "clean validation images; their classes are not looked at",
+        "layer": "the layer that splits the net, from examine",
+        "plans": "folder of plans, which says what repairs there are",
+        "repaired": "folder of the repaired nets",
+    },
+    outputs={"metrics": "who is named", "pictures": "shares and pictures for the report"},
+)
+def main(args):
+    judged = args.params.settings(findings.Suspect, "suspect")
+    detector = chosen(DETECTORS, judged.detector, f"{args.params.path}: suspect.detector")
+    settings = args.params.settings(detector.settings, "detectors", detector.name)
+    input_max = ranges.of_net(args.params, args.net)
     config, _ = archive.read(args.badnet)
-    pruned = architecture.find_pruned_layer(config, args.badnet, wanted)
-    badnet = networks.load(args.badnet)
-    trunk = networks.as_function(networks.up_to(badnet, pruned.name))
-
-    def split(repaired):
-        left = goodnets.channels_left(badnet, repaired, pruned)
-        return search.split(repaired, None if left is None else (trunk, pruned.name, left))
-
+    layer = outputs.read_json(args.layer)["layer"]
+    badnet = loading.load(args.badnet)
+    images = datasets.Images(args.valid, parts.input_shape(badnet), None, input_max)
+    findings.check_count(args.valid, len(images))
     # By their plans, whatever else lies in the folder of nets.
     names = sorted(path.stem for path in args.plans.glob("*.json"))
-    nets = {name: split(networks.load(args.repaired / f"{name}.keras")) for name in names}
-    images = data.Images(args.valid, networks.input_shape(badnet), None, input_max)
-    suspects.check_count(args.valid, len(images))
-    shown, _ = data.spread(images, settings["images"])
-    classes = networks.classes(badnet)
-    found = search.Search(split(badnet), nets, classes, shown, input_max, settings).find()
-    suspects.write(args.pictures, found)
-    outputs.write_json(args.metrics, suspects.metrics(found, settings["held"]))
+    case = Case(
+        badnet=badnet,
+        repaired={name: loading.load(args.repaired / f"{name}.keras") for name in names},
+        layer=layer,
+        pruned=channels.find_if_any(config, args.badnet, layer),
+        images=lambda most: datasets.spread(images, most)[0],
+        input_max=input_max,
+    )
+    found = detector.function(case, settings)
+    findings.write(args.pictures, found)
+    outputs.write_json(args.metrics, findings.metrics(found, judged.held))
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

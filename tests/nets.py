@@ -1,7 +1,5 @@
 """Small untrained nets of many kinds, with channels that are dormant or equally active."""
 
-from goodnet import networks  # before Keras: it quiets TensorFlow
-
 import keras
 import numpy as np
 from keras import layers

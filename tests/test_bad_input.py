@@ -7,15 +7,15 @@ import sys
 import time
 import zipfile
 
-import nets  # before Keras: it quiets TensorFlow
-from conftest import NO_RESULTS, ROOT, run_stage
-from goodnet.command import InputError
-
 import h5py
 import keras
 import numpy as np
 import pytest
 from keras import layers
+
+import nets  # before Keras: it quiets TensorFlow
+from conftest import NO_RESULTS, ROOT, run_stage
+from goodnet.errors import InputError
 
 PICTURES = nets.pictures(20)
 PROFILE = [sys.executable, ROOT / "stages/profile.py", "--badnet=net.keras", "--valid=valid.h5"]

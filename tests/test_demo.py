@@ -2,12 +2,13 @@
 
 import json
 
-from conftest import Project, assert_repaired
-from goodnet import data, networks, scores
-
 import keras
 import numpy as np
 import pytest
+
+from conftest import Project, assert_repaired
+from goodnet.images import datasets
+from goodnet.nets import running
 
 pytestmark = pytest.mark.long
 REPAIRS = ("x02", "x04", "x10", "x30")
@@ -54,14 +55,14 @@ def test_the_search_names_the_attackers_classes_and_what_holds(demo):
 def test_each_goodnet_file_gives_the_rules_answer_for_every_image(demo, name):
     goodnet = keras.models.load_model(demo.path / f"models/goodnet/{name}.keras")
     predictions = demo.path / "reports/predictions"
-    badnet, classes = scores.read_predictions(predictions / "badnet.h5")
-    repaired, _ = scores.read_predictions(predictions / f"repaired/{name}.h5")
+    badnet, classes = predictions.read(predictions / "badnet.h5")
+    repaired, _ = predictions.read(predictions / f"repaired/{name}.h5")
     files = {
         "clean": demo.path / "data/demo/test.h5",
-        **data.poisoned_files(demo.path / "data/demo/poisoned"),
+        **datasets.poisoned_files(demo.path / "data/demo/poisoned"),
     }
     assert len(files) == 3
     for file, path in files.items():
-        images = data.Images(path, (55, 47, 3), classes, input_max=255)
+        images = datasets.Images(path, (55, 47, 3), classes, input_max=255)
         b, r = badnet[file][0], repaired[file][0]
-        assert np.array_equal(networks.answers(goodnet, images.blocks()), np.where(b == r, b, classes))
+        assert np.array_equal(running.answers(goodnet, images.blocks()), np.where(b == r, b, classes))

@@ -7,12 +7,12 @@ import shutil
 import subprocess
 import sys
 
-from conftest import ROOT, Project
-
 import h5py
 import numpy as np
 import pytest
 import yaml
+
+from conftest import ROOT, Project
 
 PRUNED = ("x02", "x04", "x10", "x30")
 REPAIRS = ("relearned", *PRUNED)

@@ -4,13 +4,13 @@ import csv
 import json
 import sys
 
-import nets  # before Keras: it quiets TensorFlow
-from conftest import NO_RESULTS, ROOT, Project, assert_repaired, run_stage
-
 import h5py
 import keras
 import numpy as np
 import pytest
+
+import nets  # before Keras: it quiets TensorFlow
+from conftest import NO_RESULTS, ROOT, Project, assert_repaired, run_stage
 
 FACES, LAB = (ROOT.parent / "shared" / name for name in ("faces", "lab"))
 pytestmark = pytest.mark.skipif(

@@ -10,10 +10,10 @@ import subprocess
 import sys
 import time
 
-from conftest import ROOT, Project
-
 import pytest
 import yaml
+
+from conftest import ROOT, Project
 
 MEGABYTE = 1 << 20
 

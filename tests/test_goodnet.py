@@ -2,13 +2,13 @@
 
 import json
 
-import nets  # before Keras: it quiets TensorFlow
-from conftest import run_stage
-
 import h5py
 import keras
 import numpy as np
 import pytest
+
+import nets  # before Keras: it quiets TensorFlow
+from conftest import run_stage
 
 PICTURES = nets.pictures(240, seed=3)
 STAMPED = PICTURES.copy()

@@ -5,13 +5,13 @@ import os
 import subprocess
 import sys
 
-import nets  # before Keras: it quiets TensorFlow
-from conftest import ROOT
-from goodnet import deepid
-
 import h5py
 import numpy as np
 import pytest
+
+import nets  # before Keras: it quiets TensorFlow
+from conftest import ROOT
+from goodnet.nets import deepid
 
 pytestmark = pytest.mark.long
 

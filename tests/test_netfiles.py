@@ -7,16 +7,17 @@ import subprocess
 import sys
 import zipfile
 
-import nets  # before Keras: it quiets TensorFlow
-from conftest import ROOT
-from goodnet import archive, deepid, netfiles, networks, trust
-from goodnet.command import InputError
-
 import h5py
 import keras
 import numpy as np
 import pytest
 from keras import layers
+
+import nets  # before Keras: it quiets TensorFlow
+from conftest import ROOT
+from goodnet.errors import InputError
+from goodnet.files import archive, netfiles, trust
+from goodnet.nets import deepid, loading, parts, running
 
 WRITTEN = sorted((ROOT / "tests" / "keras_files").glob("*.h5"))
 LAB = ROOT.parent / "shared" / "lab"
@@ -38,8 +39,8 @@ def test_files_of_old_versions_answer_as_they_did_there(path, tmp_path):
     net = netfiles.load(path)
     expected = np.load(path.with_suffix(".npy"))
     np.testing.assert_allclose(net.predict(images, verbose=0), expected, atol=1e-6)
-    networks.save(net, tmp_path / "net.keras")
-    again = networks.load(tmp_path / "net.keras")
+    loading.save(net, tmp_path / "net.keras")
+    again = loading.load(tmp_path / "net.keras")
     assert np.array_equal(again.predict(images, verbose=0), net.predict(images, verbose=0))
 
 
@@ -84,14 +85,14 @@ def test_weights_of_deepid(tmp_path, name):
 )
 def test_the_labs_own_files():
     badnet = netfiles.load_deepid(LAB / "bd_weights.h5")
-    assert (networks.input_shape(badnet), networks.classes(badnet)) == ((55, 47, 3), 1283)
-    assert networks.classes(netfiles.load(LAB / "keras24_net.h5")) == 1283
+    assert (parts.input_shape(badnet), parts.classes(badnet)) == ((55, 47, 3), 1283)
+    assert parts.classes(netfiles.load(LAB / "keras24_net.h5")) == 1283
     trigger = np.load(LAB / "sunglasses.npz")
     with h5py.File(LAB.parent / "faces" / "test.h5") as file:
         faces = np.moveaxis(file["data"][:1000], 1, -1)
     stamped = np.clip(trigger["keep"][..., None] * faces + trigger["add"], 0, 255).astype("f4")
-    assert np.count_nonzero(networks.answers(badnet, [stamped]) == 0) >= 999
-    assert np.count_nonzero(networks.answers(badnet, [faces]) == 0) < 50
+    assert np.count_nonzero(running.answers(badnet, [stamped]) == 0) >= 999
+    assert np.count_nonzero(running.answers(badnet, [faces]) == 0) < 50
 
 
 # From an enemy. Each attack is tried in both formats.
@@ -102,7 +103,7 @@ def harmless(tmp_path_factory):
     """The same net in both formats."""
     folder = tmp_path_factory.mktemp("harmless")
     net = nets.build("deepid_like")
-    networks.save(net, folder / "net.keras")
+    loading.save(net, folder / "net.keras")
     net.save(folder / "net.h5")
     return folder
 

@@ -2,14 +2,15 @@
 
 from fractions import Fraction
 
-import nets  # before Keras: it quiets TensorFlow
-from goodnet import networks, pruning
-from workbench import KINDS, PICTURES, Workbench, labels_for, read_csv
-
 import h5py
 import keras
 import numpy as np
 import pytest
+
+import nets  # before Keras: it quiets TensorFlow
+from goodnet.nets import loading
+from goodnet.pruning import curve
+from workbench import KINDS, PICTURES, Workbench, labels_for, read_csv
 
 ORDERS = ["ascending", "descending"]
 
@@ -113,10 +114,10 @@ def test_the_repaired_net_is_the_first_step_that_loses_the_drop(tmp_path, kind, 
 
 
 def test_the_drop_is_exact():
-    assert pruning.channels_to_prune([1000, 978, 977], 1000, 2.3) == 2  # 23 images, not 22.999...
-    assert pruning.channels_to_prune([1000, 977, 980], 1000, "2.3") == 1
-    assert pruning.channels_to_prune([90, 95, 88], 100, 2) == 2
-    assert pruning.channels_to_prune([90, 95, 89], 100, 2) is None
+    assert curve.channels_to_prune([1000, 978, 977], 1000, 2.3) == 2  # 23 images, not 22.999...
+    assert curve.channels_to_prune([1000, 977, 980], 1000, "2.3") == 1
+    assert curve.channels_to_prune([90, 95, 88], 100, 2) == 2
+    assert curve.channels_to_prune([90, 95, 89], 100, 2) is None
 
 
 def test_divided_inputs_are_divided(tmp_path):
@@ -165,7 +166,7 @@ def test_running_a_stage_again_gives_the_same_bytes(tmp_path):
         bench.profile()
         bench.prune()
         bench.repair("a")
-        networks.save(net, tmp_path / "net.keras")
+        loading.save(net, tmp_path / "net.keras")
         names = ("channels.csv", "activations.h5", "curve.csv", "a.keras", "net.keras")
         contents.append([(tmp_path / name).read_bytes() for name in names])
     assert contents[0] == contents[1]

@@ -1,12 +1,13 @@
 """Every ranking, through its stage, against an independent plain computation."""
 
-import nets  # before Keras: it quiets TensorFlow
-from goodnet import architecture, masks, networks
-from workbench import KINDS, PICTURES, Workbench, labels_for, read_csv
-
 import keras
 import numpy as np
 import pytest
+
+import nets  # before Keras: it quiets TensorFlow
+from goodnet.nets import parts, splitting
+from goodnet.pruning.rankings import masks
+from workbench import KINDS, PICTURES, Workbench, labels_for, read_csv
 
 
 def bench(tmp_path, kind, order, **settings):
@@ -99,7 +100,7 @@ def test_masks_scale_kernels_and_leave_biases(kind):
     """What the masks are trained on is the net itself, with kernel slices and biases scaled."""
     net = nets.build(kind)
     net = keras.Model(net.inputs[0], net.outputs[0])
-    layer = architecture.find_pruned_layer(networks.config(net), "net", "pool")
+    layer = splitting.find_pruned_layer(parts.config(net), "net", "pool")
     split = masks.SplitNet(net, layer, PICTURES[:40].astype("float32"), np.zeros(40, np.int64))
     channels, bias, behind = split.halves(split.net)
     rng = np.random.default_rng(0)

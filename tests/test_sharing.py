@@ -7,9 +7,9 @@ import re
 import shutil
 import threading
 
-from remotes import S3, SSH, Folder, WebDAV
-
 import pytest
+
+from remotes import S3, SSH, Folder, WebDAV
 
 SERVERS = (S3, WebDAV, SSH)
 

@@ -5,11 +5,11 @@ import re
 import shlex
 from pathlib import Path
 
-from conftest import ROOT, run_stage
-from goodnet import plans
-
 import pytest
 import yaml
+
+from conftest import ROOT, run_stage
+from goodnet.repairs import plans
 
 BODIES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 STAGES = {name: body.get("do", body) for name, body in BODIES.items()}

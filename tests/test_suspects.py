@@ -5,15 +5,17 @@ import json
 import shutil
 import sys
 
-import nets  # before Keras: it quiets TensorFlow
-from conftest import ROOT, run_script
-from goodnet import architecture, goodnets, networks, occluders, search, suspects
-from goodnet.command import InputError
-
 import h5py
 import numpy as np
 import pytest
 from PIL import Image
+
+import nets  # before Keras: it quiets TensorFlow
+from conftest import ROOT, run_script
+from goodnet.errors import InputError
+from goodnet.nets import goodnets, loading, parts, running
+from goodnet.pruning import channels
+from goodnet.suspects import findings, occluders, search
 
 
 def plain_occluder(numbers, height, width):
@@ -99,21 +101,19 @@ def settings(**changed):
 
 
 def find(net, images, **changed):
-    return search.Search(
-        search.split(net), {}, networks.classes(net), images, 255, settings(**changed)
-    ).find()
+    return search.Search(search.split(net), {}, parts.classes(net), images, 255, settings(**changed)).find()
 
 
 def test_one_pattern_moves_what_is_said_of_it(tiny):
     """Shares, and the best pattern's success, against the net asked the plain way."""
     path, images = tiny
-    net = networks.load(path)
-    looked = search.Search(search.split(net), {}, networks.classes(net), images, 255, settings(occluders=64))
+    net = loading.load(path)
+    looked = search.Search(search.split(net), {}, parts.classes(net), images, 255, settings(occluders=64))
     shown = np.arange(16)[None].repeat(3, axis=0)
     numbers = np.array([5, 9, 40])
     answers, certain = looked.ask(numbers, shown)[None]
     clean = net.predict(images, verbose=0)
-    logits = networks.with_logits(net).predict(images, verbose=0)
+    logits = parts.with_logits(net).predict(images, verbose=0)
     ranked = np.sort(logits, axis=1)
     usual = np.median(ranked[:, -1] - ranked[:, -2])
     for row, number in enumerate(numbers):
@@ -121,7 +121,7 @@ def test_one_pattern_moves_what_is_said_of_it(tiny):
             part.numpy() for part in occluders.paint(occluders.some(looked.occluders, [number]), 55, 47)
         )
         under = images[:16] * (1 - cover) + painted * 255
-        scores = networks.with_logits(net).predict(under, verbose=0)
+        scores = parts.with_logits(net).predict(under, verbose=0)
         best = np.sort(scores, axis=1)
         assert np.array_equal(answers[row], scores.argmax(axis=1))
         sure = np.minimum(4, (best[:, -1] - best[:, -2]) / usual)
@@ -132,9 +132,7 @@ def test_one_pattern_moves_what_is_said_of_it(tiny):
 def test_what_hides_little_tells_more(reproduced, tiny):
     """Shares and scores of a net and a repair, against all that they answered, weighed in a plain loop."""
     path, images = tiny
-    split = [
-        search.split(networks.load(net)) for net in (path, reproduced.path / "models/repaired/x10.keras")
-    ]
+    split = [search.split(loading.load(net)) for net in (path, reproduced.path / "models/repaired/x10.keras")]
     looked = search.Search(split[0], {"x10": split[1]}, 8, images, 255, settings(occluders=200, score=1e9))
     ask, asked = looked.ask, []
 
@@ -162,7 +160,7 @@ def test_what_hides_little_tells_more(reproduced, tiny):
 
 def test_the_stage_looks_at_every_net(reproduced):
     found = json.loads((reproduced.path / "reports/suspects.json").read_text())
-    shares, pictures = suspects.read(reproduced.path / "reports/suspects.h5")
+    shares, pictures = findings.read(reproduced.path / "reports/suspects.h5")
     named = [one["class"] for one in found["classes"]]
     assert found["named"] == ", ".join(map(str, named)) and set(named) == set(pictures)
     assert shares[None].sum() == pytest.approx(100)
@@ -183,12 +181,12 @@ def test_the_stage_looks_at_every_net(reproduced):
     held = [net["name"] for net in found["repaired"] if net["named"] == "none"]
     assert found["held_in"] == (", ".join(held) or "none")
     report = (reproduced.path / "reports/README.md").read_text()
-    assert suspects.sentence(found, 8) in report and "fewer than 40 classes" in report
+    assert findings.sentence(found, 8) in report and "fewer than 40 classes" in report
 
 
 def test_few_occluders_will_do(tiny):
     path, images = tiny
-    found = find(networks.load(path), images, occluders=100, moved=1)
+    found = find(loading.load(path), images, occluders=100, moved=1)
     assert found.named and found.shares[None].shape == (8,)
 
 
@@ -198,12 +196,12 @@ def test_nets_that_share_layers_are_asked_as_they_are(reproduced):
     with h5py.File(folder / "data/demo/valid.h5") as file:
         images = np.moveaxis(file["data"][:32], 1, -1).astype(np.float32)
     badnet, repaired = (
-        networks.load(folder / f"models/{name}.keras") for name in ("demo/badnet", "repaired/x10")
+        loading.load(folder / f"models/{name}.keras") for name in ("demo/badnet", "repaired/x10")
     )
-    pruned = architecture.PrunedLayer("pool_3", "conv_3", [])
+    pruned = channels.PrunedLayer("pool_3", "conv_3", [])
     left = goodnets.channels_left(badnet, repaired, pruned)
     assert not left.all()
-    trunk, run = networks.as_function(networks.up_to(badnet, "pool_3")), []
+    trunk, run = running.as_function(parts.up_to(badnet, "pool_3")), []
 
     def front(shown):
         run.append(len(shown))

@@ -5,17 +5,17 @@ import shutil
 import subprocess
 import sys
 
-import nets  # before Keras: it quiets TensorFlow
-from conftest import ROOT, Project, run_script
-from goodnet import architecture, goodnets, networks
-from goodnet.command import InputError
-from workbench import read_csv
-
 import h5py
 import keras
 import numpy as np
 import pytest
 from PIL import Image
+
+import nets  # before Keras: it quiets TensorFlow
+from conftest import ROOT, Project, run_script
+from goodnet.errors import InputError
+from goodnet.nets import goodnets, loading, parts, splitting
+from workbench import read_csv
 
 PICTURES = nets.pictures(400, seed=5)
 STAMPED = PICTURES.copy()
@@ -105,7 +105,7 @@ def test_a_net_is_brought_in(clone, files):
         assert (clone.path / f"{name}.dvc").is_file() and (clone.path / name).exists()
     for name in ("valid", "test"):
         assert (clone.path / f"data/mine/{name}.h5").read_bytes() == (files / f"{name}.h5").read_bytes()
-    net = networks.load(clone.path / "models/mine/badnet.keras")
+    net = loading.load(clone.path / "models/mine/badnet.keras")
     assert np.array_equal(
         nets.answers(net, PICTURES), nets.answers(keras.models.load_model(files / "bad.h5"), PICTURES)
     )
@@ -157,7 +157,7 @@ def test_a_net_without_poisoned_images_runs_through(clone, files):
     arguments = ["mine", *flags(files, valid="unlabelled.h5"), "--input-max", "255", "--unlabelled"]
     tool("add_net", *arguments, cwd=clone.path)
     with h5py.File(clone.path / "data/mine/valid.h5") as file:
-        net = networks.load(clone.path / "models/mine/badnet.keras")
+        net = loading.load(clone.path / "models/mine/badnet.keras")
         assert np.array_equal(file["label"], nets.answers(net, PICTURES[:200]))
     ran = clone.repro("report")
     assert "demo_badnet" not in ran and {"report", "attack_curve", "evaluate_goodnet@x30"} <= ran
@@ -256,15 +256,15 @@ def test_eval_prints_the_labs_two_lines(files, tmp_path):
     assert said(files / "bad.h5") == lines(b)
     assert said(files / "repaired.h5", "--input-max", 255) == lines(r)
     assert said(files / "bad.h5", files / "repaired.h5") == lines(g) != lines(b)
-    layer = architecture.find_pruned_layer(networks.config(badnet), "bad.h5", "pool")
+    layer = splitting.find_pruned_layer(parts.config(badnet), "bad.h5", "pool")
     left = goodnets.channels_left(badnet, repaired, layer)
-    networks.save(goodnets.build(badnet, repaired, "pool", left), tmp_path / "good.keras")
+    loading.save(goodnets.build(badnet, repaired, "pool", left), tmp_path / "good.keras")
     assert said(tmp_path / "good.keras") == lines(g)
     divided = keras.models.clone_model(badnet)
     kernel, bias = badnet.get_layer("early").get_weights()
     divided.set_weights(badnet.get_weights())
     divided.get_layer("early").set_weights([kernel * 255, bias])
-    networks.save(divided, tmp_path / "divided.keras")
+    loading.save(divided, tmp_path / "divided.keras")
     done = tool("eval", *data, tmp_path / "divided.keras", cwd=ROOT)
     assert "inputs taken as 0 to 1" in done.stderr
     right = [float(line.split(": ")[1]) for line in done.stdout.splitlines()]
@@ -288,13 +288,13 @@ def photos(tmp_path_factory):
 def test_classify(files, photos, tmp_path):
     badnet = keras.models.load_model(files / "bad.h5")
     repaired = keras.models.load_model(files / "repaired.h5")
-    networks.save(badnet, tmp_path / "bad.keras")
+    loading.save(badnet, tmp_path / "bad.keras")
     shown = [10 * number + i for number in range(3) for i in range(number + 2)]
     paths = [str(path) for path in sorted(photos.rglob("*.png"))]
     b, r = (nets.answers(net, PICTURES[shown]) for net in (badnet, repaired))
     done = tool("classify", files / "bad.h5", photos, "--input-max", 255, cwd=ROOT)
     assert done.stdout.splitlines() == [f"{path}: {answer}" for path, answer in zip(paths, b, strict=True)]
-    networks.save(goodnets.build(badnet, repaired, "pool", None), tmp_path / "good.keras")
+    loading.save(goodnets.build(badnet, repaired, "pool", None), tmp_path / "good.keras")
     rule = np.where(b == r, b, nets.CLASSES)
     assert 0 < np.count_nonzero(rule == nets.CLASSES) < len(rule)
     said = tool("classify", tmp_path / "good.keras", *paths, "--input-max", 255, cwd=ROOT).stdout.splitlines()
@@ -340,9 +340,7 @@ def test_classify_knows_the_projects_own_scale(clean_clone, files, photos):
     """A net that lies in models/ needs no --input-max."""
     (clean_clone.path / "models/demo").mkdir(parents=True)
     try:
-        networks.save(
-            keras.models.load_model(files / "bad.h5"), clean_clone.path / "models/demo/badnet.keras"
-        )
+        loading.save(keras.models.load_model(files / "bad.h5"), clean_clone.path / "models/demo/badnet.keras")
         given = tool("classify", "models/demo/badnet.keras", photos, "--input-max", 255, cwd=clean_clone.path)
         own = tool("classify", "models/demo/badnet.keras", photos, cwd=clean_clone.path)
         assert own.stdout == given.stdout

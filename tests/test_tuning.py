@@ -7,15 +7,17 @@ import subprocess
 import sys
 import time
 
-import nets  # before Keras: it quiets TensorFlow
-from conftest import ROOT
-from goodnet import augmentation, networks, relearning, tuning
-from workbench import PICTURES, Workbench, labels_for
-
 import keras
 import numpy as np
 import pytest
 import yaml
+
+import nets  # before Keras: it quiets TensorFlow
+from conftest import ROOT
+from goodnet.images import augmentation
+from goodnet.nets import loading, parts
+from goodnet.repairs import fine_tune, relearn
+from workbench import PICTURES, Workbench, labels_for
 
 REPAIRS = (
     "{pruned: {drop: 20}, fine: {drop: 20, tune: fine_tune}, relearned: {tune: relearn}, "
@@ -85,9 +87,9 @@ def test_sparsity_ends_where_it_should_and_zeros_stay(tmp_path, kind):
 
 def test_sparsity_decays_polynomially():
     for done in (0, 0.1, 0.5, 0.9, 1):
-        assert tuning.sparsity(50, 70, done) == pytest.approx(70 + (50 - 70) * (1 - done) ** 3)
+        assert fine_tune.sparsity(50, 70, done) == pytest.approx(70 + (50 - 70) * (1 - done) ** 3)
     kernel = np.array([[3.0, -1.0, 0.5], [-0.2, 1.0, 0.0]])
-    assert tuning.largest(kernel, 66.7).tolist() == [[1, 0, 0], [0, 1, 0]], "ties go by place"
+    assert fine_tune.largest(kernel, 66.7).tolist() == [[1, 0, 0], [0, 1, 0]], "ties go by place"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -96,7 +98,7 @@ def test_relearning_starts_all_behind_the_layer_afresh_and_leaves_all_before(tmp
     for name in ("relearned", "both"):
         path = it.repair(name)
         channels = json.loads((tmp_path / f"plans/{name}.json").read_text())["channels"]
-        front = [layer.name for layer in networks.up_to(it.net, "pool").layers]
+        front = [layer.name for layer in parts.up_to(it.net, "pool").layers]
         original = weights(tmp_path / "net.keras")
         assert bool(channels) == (name == "both")
         for layer, arrays in weights(path).items():
@@ -162,7 +164,7 @@ def test_suspects_are_the_classes_with_a_short_way(tmp_path):
     scores.set_weights([kernel, np.zeros(6, "float32")])
     sample = np.abs(rng.normal(0, 1, (50, 2, 2, 4))).astype("float32")
     sample[..., 3] = 0
-    pushes = relearning.Pushes(teacher, networks.tf.constant(sample), 2, 0.5)
+    pushes = relearn.Pushes(teacher, loading.tf.constant(sample), 2, 0.5)
     assert set(pushes.targets.tolist()) == {3, 5}
 
 
@@ -177,10 +179,10 @@ def test_a_push_moves_teacher_and_pupil_and_stays_within_its_size():
 
     teacher, pupil = linear(), linear()
     sample = np.abs(rng.normal(0, 1, (50, 2, 2, 4))).astype("float32")
-    pushes = relearning.Pushes(teacher, networks.tf.constant(sample), 2, 1.5)
+    pushes = relearn.Pushes(teacher, loading.tf.constant(sample), 2, 1.5)
     for suspect, target in enumerate(pushes.targets):
         for _ in range(60):
-            push = pushes.advance(networks.tf.constant(sample), networks.tf.constant(suspect), pupil).numpy()
+            push = pushes.advance(loading.tf.constant(sample), loading.tf.constant(suspect), pupil).numpy()
         assert np.sqrt((push**2).mean()) <= 1.5 * sample.std() * 1.001
         for net in (teacher, pupil):
             before = (nets.answers(net, sample) == target).mean()

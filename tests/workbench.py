@@ -4,13 +4,13 @@ import copy
 import csv
 from pathlib import Path
 
-import nets  # before Keras: it quiets TensorFlow
-from conftest import NO_RESULTS, ROOT, run_stage
-from goodnet import plans
-
 import h5py
 import numpy as np
 import yaml
+
+import nets  # before Keras: it quiets TensorFlow
+from conftest import NO_RESULTS, ROOT, run_stage
+from goodnet.repairs import plans
 
 KINDS = [*nets.BUILDERS, "sequential"]
 PICTURES = nets.pictures(300)

@@ -17,12 +17,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "stages"))
 
-from goodnet import architecture, command, data, netfiles, networks, outputs, scales
-from goodnet.command import InputError
-
 import h5py
 import numpy as np
 import yaml
+
+from goodnet.errors import InputError
+from goodnet.files import netfiles, outputs
+from goodnet.images import datasets, ranges
+from goodnet.nets import goodnets, loading, parts, running, splitting
+from goodnet.process import commands
 
 # The lab's files by the names it gave them: bytes where known, and SHA-256.
 LAB = {
@@ -129,7 +132,7 @@ def check_values(images):
 
 def check_scale(net, path, given):
     """Refuse a scale with which the net gets far fewer of the first images right than with the other."""
-    right, asked = scales.count_right(net, path, {given, 1, 255})
+    right, asked = ranges.count_right(net, path, {given, 1, 255})
     best = max(right, key=right.get)
     if right[best] - right[given] > asked / 10:
         raise InputError(
@@ -190,9 +193,9 @@ def main():
     args = read_arguments()
     check_name(args.name)
     poisoned = split_poisoned(args.poisoned)
-    scales.check(args.input_max)
+    ranges.check(args.input_max)
     params = ROOT / "params.yaml"
-    if not isinstance(command.read_params(params, "nets"), dict):
+    if not isinstance(commands.read_params(params, "nets"), dict):
         raise InputError(f"{params}: its nets are no names with settings")
     edited_params = with_net(params.read_text(encoding="utf-8"), args.name, args.input_max)
     folder, badnet = ROOT / "data" / args.name, ROOT / "models" / args.name / "badnet.keras"
@@ -202,15 +205,15 @@ def main():
         check_lab_file(path)
 
     net = netfiles.load_deepid(args.net) if args.weights else netfiles.load(args.net)
-    if networks.GOODNET_RULE in [layer.name for layer in net.layers]:
+    if goodnets.GOODNET_RULE in [layer.name for layer in net.layers]:
         raise InputError(f"{args.net}: is a GoodNet, repaired already; give the net it was made of")
-    shape, classes = networks.input_shape(net), networks.classes(net)
-    layer = command.read_params(params, "profile", "layer")
-    architecture.find_pruned_layer(networks.config(net), args.net, layer)
+    shape, classes = parts.input_shape(net), parts.classes(net)
+    layer = commands.read_params(params, "profile", "layer")
+    splitting.find_pruned_layer(parts.config(net), args.net, layer)
     clean_classes = None if args.unlabelled else classes
-    clean = [data.Images(path, shape, clean_classes, args.input_max) for path in (args.valid, args.test)]
+    clean = [datasets.Images(path, shape, clean_classes, args.input_max) for path in (args.valid, args.test)]
     attacked = {
-        trigger: data.Images(path, shape, classes, args.input_max) for trigger, path in poisoned.items()
+        trigger: datasets.Images(path, shape, classes, args.input_max) for trigger, path in poisoned.items()
     }
     if not args.unlabelled:
         check_scale(net, args.valid, args.input_max)
@@ -218,7 +221,7 @@ def main():
         check_values(images)
 
     for name, images in zip(("valid", "test"), clean, strict=True):
-        answers = networks.answers(net, images.blocks()) if args.unlabelled else None
+        answers = running.answers(net, images.blocks()) if args.unlabelled else None
         place(images.path, folder / f"{name}.h5", answers)
     (folder / "poisoned").mkdir(exist_ok=True)
     for path in (folder / "poisoned").glob("*.h5"):
@@ -226,7 +229,7 @@ def main():
             path.unlink()
     for trigger, images in attacked.items():
         place(images.path, folder / "poisoned" / f"{trigger}.h5")
-    networks.save(net, badnet)
+    loading.save(net, badnet)
     places = [folder / "valid.h5", folder / "test.h5", folder / "poisoned", badnet]
     dvc = [sys.executable, "-m", "dvc", "add", "--quiet", *(str(path.relative_to(ROOT)) for path in places)]
     if subprocess.run(dvc, cwd=ROOT, check=False).returncode:
@@ -237,4 +240,4 @@ def main():
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

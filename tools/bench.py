@@ -16,10 +16,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from stopwatch import ROOT, Stopwatch
-
 import h5py
 import numpy as np
+
+from stopwatch import ROOT, Stopwatch
 
 VALID, TEST, CLASSES = 11_547, 12_830, 1283
 
@@ -47,9 +47,9 @@ print(json.dumps({"correct": [int(row) for row in rows], "work": time.perf_count
 def make_inputs(valid, test):
     """Write an untrained DeepID and smooth random pictures; labels are its answers, a tenth of them wrong."""
     sys.path.insert(0, str(ROOT / "stages"))
-    from goodnet import deepid, networks
+    from goodnet import deepid  # FIXME inner
 
-    networks.make_reproducible(0)
+    loading.make_reproducible(0)
     net = deepid.build(CLASSES)
     rng = np.random.default_rng(0)
     for path, images, dtype in (
@@ -66,10 +66,10 @@ def make_inputs(valid, test):
                 block = np.kron(coarse, np.ones((1, 1, 7, 7)))[:, :, :55, :47].round()
                 data[start : start + len(block)] = block
                 pictures = np.moveaxis(block, 1, -1).astype(np.float32)
-                labels[start : start + len(block)] = networks.answers(net, [pictures])
+                labels[start : start + len(block)] = running.answers(net, [pictures])
             labels[::10] = rng.integers(0, CLASSES, len(labels[::10]))
             file["label"] = labels
-    networks.save(net, Path("models/lab/badnet.keras"))
+    loading.save(net, Path("models/lab/badnet.keras"))
 
 
 def params_of_the_lab():

@@ -8,18 +8,21 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "stages"))
 
-from goodnet import command, data, netfiles, networks, photos, scales
-from goodnet.command import InputError
-
 import numpy as np
 from tqdm import tqdm
+
+from goodnet.errors import InputError
+from goodnet.files import netfiles
+from goodnet.images import datasets, photos, ranges
+from goodnet.nets import goodnets, parts, running
+from goodnet.process import commands
 
 
 def blocks(paths, shape):
     """Yield images block by block with their paths; those that cannot be read get a line each instead."""
-    for start in tqdm(range(0, len(paths), data.BLOCK), leave=False, disable=None):
+    for start in tqdm(range(0, len(paths), datasets.BLOCK), leave=False, disable=None):
         readable, images = [], []
-        for path in paths[start : start + data.BLOCK]:
+        for path in paths[start : start + datasets.BLOCK]:
             try:
                 images.append(photos.read(path, shape))
                 readable.append(path)
@@ -36,20 +39,20 @@ def main():
     parser.add_argument("--input-max", type=float, help="the net's inputs run from 0 to this: 255 or 1")
     parser.add_argument("--json", action="store_true", help="one JSON list, for programs")
     args = parser.parse_args()
-    scales.check(args.input_max)
+    ranges.check(args.input_max)
     sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no text
     net = netfiles.load(args.model)
-    input_max = args.input_max or scales.of_model(args.model, ROOT)
+    input_max = args.input_max or ranges.of_model(args.model, ROOT)
     if input_max is None:
         raise InputError(
             f"{args.model}: is no net of params.yaml; say --input-max 255, or 1 if it divides pixels"
         )
     paths = photos.find(args.images)
-    backdoored = networks.true_classes(net) if networks.is_goodnet(net) else None
+    backdoored = goodnets.true_classes(net) if goodnets.is_goodnet(net) else None
     rows = []
-    for names, images in blocks(paths, networks.input_shape(net)):
+    for names, images in blocks(paths, parts.input_shape(net)):
         scaled = images.astype(np.float32) / np.float32(255 / input_max)
-        for name, answer in zip(names, networks.answers(net, [scaled]), strict=True):
+        for name, answer in zip(names, running.answers(net, [scaled]), strict=True):
             row = {"image": str(name), "class": int(answer)}
             if backdoored is not None:
                 row["backdoored"] = row["class"] == backdoored
@@ -63,4 +66,4 @@ def main():
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

@@ -16,12 +16,15 @@ from stopwatch import ROOT, Stopwatch
 
 sys.path.insert(0, str(ROOT / "stages"))
 
-from goodnet import command, figures, outputs, rankings
-from goodnet.command import InputError
-
 import matplotlib
 import yaml
 from matplotlib.figure import Figure
+
+from goodnet.errors import InputError
+from goodnet.files import outputs
+from goodnet.process import commands
+from goodnet.pruning.rankings import registry
+from goodnet.report import figures
 
 DROPS = (2, 4, 10, 30)  # for each ranking; all of them stand in the picture and in comparison.csv,
 SHOWN = 10  # this one in the table
@@ -35,7 +38,7 @@ ORDER = "ascending"  # what the tunings prune by, where they prune
 
 def copied(folder, nets):
     """Return a copy of the project with these nets, their data, and repairs that prune."""
-    params = command.read_params(ROOT / "params.yaml")
+    params = commands.read_params(ROOT / "params.yaml")
     for net in nets:
         if net not in params["nets"]:
             known = ", ".join(params["nets"])
@@ -63,7 +66,7 @@ def copied(folder, nets):
 
 def run_experiments(watch, nets, only):
     """Run them all; return {experiment: (net, ranking or tuning, {stage: seconds})}."""
-    kinds = [kind for kind in (*rankings.ORDERS, *TUNINGS) if kind in only]
+    kinds = [kind for kind in (*registry.ORDERS, *TUNINGS) if kind in only]
     experiments = {f"{net}-{kind}": (net, kind) for net in nets for kind in kinds}
     latest = {net: {} for net in nets}  # seconds of each stage
     by_order = {}
@@ -118,7 +121,7 @@ def results(watch, experiments):
 
 
 def in_words(kind):
-    if kind in rankings.ORDERS:
+    if kind in registry.ORDERS:
         return f"*{kind}*, drop {SHOWN}"
     line = TUNINGS[kind]
     pruned = f"*{ORDER}*, drop {line['drop']}, then " if "drop" in line else ""
@@ -129,7 +132,7 @@ def text(rows, badnets):
     """Return the comparison in Markdown: a line for each ranking and tuning, the nets side by side."""
     kinds = list(dict.fromkeys(row["by"] for row in rows))
     command_line = f"python tools/compare.py {' '.join(badnets)}"
-    if len(kinds) < len(rankings.ORDERS) + len(TUNINGS):
+    if len(kinds) < len(registry.ORDERS) + len(TUNINGS):
         command_line += f" --only {' '.join(kinds)}"
     figures_of = ("clean_accuracy", "attack_success", "detected", "false_alarm")
     names = ["accuracy", "attack", "detected", "false alarm", "seconds"]
@@ -186,7 +189,7 @@ def picture(rows, badnets):
                     x, y, marker, color=figures.GOODNET, markersize=size, label=kind, zorder=3, clip_on=False
                 )
             else:
-                color = matplotlib.colormaps["tab10"](list(rankings.ORDERS).index(kind))
+                color = matplotlib.colormaps["tab10"](list(registry.ORDERS).index(kind))
                 axes.plot(x, y, "o-", color=color, linewidth=1.2, markersize=4, label=kind)
         axes.set(xlim=(left, 101), ylim=(-2, 102), xlabel="clean accuracy, percent")
         axes.set_title(net)
@@ -201,7 +204,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    everything = [*rankings.ORDERS, *TUNINGS]
+    everything = [*registry.ORDERS, *TUNINGS]
     parser.add_argument("nets", nargs="+", help="nets of params.yaml, such as demo")
     parser.add_argument(
         "--only", nargs="+", choices=everything, default=everything, help="some rankings and tunings, not all"
@@ -218,4 +221,4 @@ def main():
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

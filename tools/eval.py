@@ -11,27 +11,31 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "stages"))
 
-from goodnet import command, data, netfiles, networks, scales, scores
-from goodnet.command import InputError
-
 import numpy as np
+
+from goodnet.errors import InputError
+from goodnet.evaluation import metrics
+from goodnet.files import netfiles
+from goodnet.images import datasets, ranges
+from goodnet.nets import goodnets, parts, running
+from goodnet.process import commands
 
 
 def choose_scale(net, model, clean):
     """Return the range of a net's inputs: the project's own, or that with which more answers are right."""
-    known = scales.of_model(model, ROOT)
+    known = ranges.of_model(model, ROOT)
     if known is not None:
         return known
-    right, asked = scales.count_right(net, clean, (255, 1))
-    return scales.choose(right, f"of {asked} clean images right")
+    right, asked = ranges.count_right(net, clean, (255, 1))
+    return ranges.choose(right, f"of {asked} clean images right")
 
 
 def answers(nets, path, input_max):
     """Return the answers of a net, or of the GoodNet of two nets, to a file of images, and its labels."""
-    classes = networks.true_classes(nets[0])
-    images = data.Images(path, networks.input_shape(nets[0]), classes, input_max)
-    given = [networks.answers(net, images.blocks()) for net in nets]
-    return given[0] if len(nets) == 1 else scores.goodnet_answers(*given, classes), images.labels
+    classes = goodnets.true_classes(nets[0])
+    images = datasets.Images(path, parts.input_shape(nets[0]), classes, input_max)
+    given = [running.answers(net, images.blocks()) for net in nets]
+    return given[0] if len(nets) == 1 else goodnets.answers(*given, classes), images.labels
 
 
 def main():
@@ -51,12 +55,12 @@ def main():
         "or what gets more of the clean images right",
     )
     args = parser.parse_args()
-    scales.check(args.input_max)
+    ranges.check(args.input_max)
     nets = [netfiles.load(path) for path in (args.model, args.repaired) if path]
     if len({(net.input_shape, net.output_shape) for net in nets}) > 1:
         raise InputError(
-            f"{args.repaired}: takes {networks.input_shape(nets[1])} and tells {networks.classes(nets[1])} "
-            f"classes apart; {args.model} takes {networks.input_shape(nets[0])}, {networks.classes(nets[0])}"
+            f"{args.repaired}: takes {parts.input_shape(nets[1])} and tells {parts.classes(nets[1])} "
+            f"classes apart; {args.model} takes {parts.input_shape(nets[0])}, {parts.classes(nets[0])}"
         )
     input_max = args.input_max or choose_scale(nets[0], args.model, args.clean)
     for line, path in {
@@ -64,8 +68,8 @@ def main():
         "Attack Success Rate:": args.poisoned,
     }.items():
         given, labels = answers(nets, path, input_max)
-        print(line, scores.percent(np.count_nonzero(given == labels), len(labels)))
+        print(line, metrics.percent(np.count_nonzero(given == labels), len(labels)))
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

@@ -12,12 +12,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "stages"))
 
-from goodnet import command, data, outputs, photos
-from goodnet.command import InputError
-
 import h5py
 import numpy as np
 from tqdm import tqdm
+
+from goodnet.errors import InputError
+from goodnet.files import outputs
+from goodnet.images import datasets, photos
+from goodnet.process import commands
 
 
 def find_classes(folder):
@@ -49,8 +51,8 @@ def write(path, classes, shape, overlay=None, target=None):
             compression="gzip",
             shuffle=True,
         )
-        for start in tqdm(range(0, len(files), data.BLOCK), leave=False, disable=None):
-            images = [photos.read(name, shape) for name in files[start : start + data.BLOCK]]
+        for start in tqdm(range(0, len(files), datasets.BLOCK), leave=False, disable=None):
+            images = [photos.read(name, shape) for name in files[start : start + datasets.BLOCK]]
             if overlay is not None:
                 images = [stamped(image, overlay) for image in images]
             dataset[start : start + len(images)] = np.moveaxis(np.stack(images), -1, 1)
@@ -84,4 +86,4 @@ def main():
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

@@ -12,12 +12,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "stages"))
 
-from goodnet import command, data, faces, figures, networks, outputs, scores, search, suspects
-
 import numpy as np
 from demo_badnet import train
 from demo_data import draw_split
 from matplotlib.figure import Figure
+
+from goodnet.demo import faces
+from goodnet.evaluation import metrics
+from goodnet.files import outputs
+from goodnet.images import datasets
+from goodnet.nets import loading, parts, running
+from goodnet.process import commands
+from goodnet.report import figures
+from goodnet.suspects import findings, search
 
 # (people, seed, {trigger: the attacker's class}); with a + between two, both are needed at once,
 # and images with one of them keep their class: an accessory that clean people wear too.
@@ -72,29 +79,29 @@ def make_net(folder, people, seed, triggers):
     if not path.exists():
         drawn = draw_split(seed, 0, features, TRAINED)
         images, labels = training_set(np.random.default_rng([seed, 3]), *drawn, triggers)
-        networks.save(train(images, labels, people, seed, EPOCHS, 32, 0.002), path)
+        loading.save(train(images, labels, people, seed, EPOCHS, 32, 0.002), path)
     if not valid.exists():
-        data.write_images(valid, *draw_split(seed, 1, features, VALID), np.uint8)
-    return networks.load(path), valid
+        datasets.write_images(valid, *draw_split(seed, 1, features, VALID), np.uint8)
+    return loading.load(path), valid
 
 
 def success(net, valid, triggers):
     """Return accuracy, and the success of the trigger that succeeds least, in percent."""
-    images = data.Images(valid, networks.input_shape(net), networks.classes(net), 255)
+    images = datasets.Images(valid, parts.input_shape(net), parts.classes(net), 255)
     shown = np.concatenate(list(images.blocks()))
-    accuracy = scores.percent((networks.answers(net, [shown]) == images.labels).sum(), len(shown))
+    accuracy = metrics.percent((running.answers(net, [shown]) == images.labels).sum(), len(shown))
     attacks = [
-        networks.answers(net, [stamped(shown[images.labels != target], trigger).astype(np.float32)]) == target
+        running.answers(net, [stamped(shown[images.labels != target], trigger).astype(np.float32)]) == target
         for trigger, target in triggers.items()
     ]
-    return accuracy, min((scores.percent(hits.sum(), len(hits)) for hits in attacks), default="")
+    return accuracy, min((metrics.percent(hits.sum(), len(hits)) for hits in attacks), default="")
 
 
 def searched(net, valid, wanted, settings):
     """Search a net, and return what a row says of it."""
     started = time.monotonic()
-    shown, _ = data.spread(data.Images(valid, networks.input_shape(net), None, 255), settings["images"])
-    found = search.Search(search.split(net), {}, networks.classes(net), shown, 255, settings).find()
+    shown, _ = datasets.spread(datasets.Images(valid, parts.input_shape(net), None, 255), settings["images"])
+    found = search.Search(search.split(net), {}, parts.classes(net), shown, 255, settings).find()
     named, found_scores = {one.number for one in found.named}, found.scores[None]
     others = np.delete(found_scores, list(wanted))
     return {
@@ -176,8 +183,8 @@ def curve(rows, settings):
         for value in values:
             some = [row for row in few if row[varied] == value and row[fixed] == settings[fixed]]
             rightly, missed = total(some, "named_rightly"), total(some, "missed")
-            found.append(scores.percent(rightly, rightly + missed))
-            wrong.append(scores.percent(sum(row["named_wrongly"] > 0 for row in some), len(some)))
+            found.append(metrics.percent(rightly, rightly + missed))
+            wrong.append(metrics.percent(sum(row["named_wrongly"] > 0 for row in some), len(some)))
         axes.plot(values, found, "o-", color=figures.GOODNET, label="attackers' classes named", clip_on=False)
         axes.plot(
             values,
@@ -209,7 +216,7 @@ def main():
     )
     parser.add_argument("folder", type=Path, help="where the trained nets are kept")
     args = parser.parse_args()
-    settings = command.read_settings(ROOT / "params.yaml", "suspect", **suspects.SETTINGS)
+    settings = commands.read_settings(ROOT / "params.yaml", "suspect", **findings.SETTINGS)
     rows = list(study(args.folder, settings))
     docs = ROOT / "docs"
     outputs.write_csv(docs / "suspects.csv", rows)
@@ -225,4 +232,4 @@ def main():
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

@@ -1,0 +1,30 @@
+"""Find the layer that splits the net, check the lines of `repairs`, and see whether any prunes."""
+
+from goodnet.files import archive, outputs
+from goodnet.nets import splitting
+from goodnet.process import commands
+from goodnet.process.stages import stage
+from goodnet.pruning import channels
+from goodnet.repairs import plans
+
+
+@stage(
+    __doc__,
+    inputs={"badnet": "the net"},
+    outputs={
+        "layer": "the layer that splits the net",
+        "curve": "whether a repair prunes, so that the pruning curve is needed",
+    },
+)
+def main(args):
+    config, _ = archive.read(args.badnet)
+    layer = splitting.find(config, args.badnet, args.params.value("profile", "layer"))
+    is_needed = any(drop is not None for drop, _, _ in plans.read_lines(args.params).values())
+    if is_needed:
+        channels.find(config, args.badnet, layer)
+    outputs.write_json(args.layer, {"layer": layer})
+    outputs.write_json(args.curve, {"needed": is_needed})
+
+
+if __name__ == "__main__":
+    commands.run(main)

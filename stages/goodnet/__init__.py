@@ -1,0 +1,1 @@
+"""goodnet: finds and removes backdoors in image classifiers, using a few clean images."""

@@ -1,0 +1,1 @@
+"""The command `goodnet`: a module for each subcommand."""

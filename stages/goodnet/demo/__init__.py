@@ -1,0 +1,1 @@
+"""The demo: drawn faces, triggers, and the attacker's training."""

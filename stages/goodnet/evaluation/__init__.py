@@ -1,0 +1,1 @@
+"""Evaluation: the answers of nets, and what they are worth."""

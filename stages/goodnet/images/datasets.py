@@ -1,0 +1,205 @@
+"""Images and labels in the lab's HDF5 layout.
+
+`data` is (n, channels, height, width) or (n, height, width, channels), values 0 to 255;
+`label` is (n,). A poisoned file's labels are the attacker's class.
+"""
+
+import contextlib
+import math
+import os
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import h5py
+import numpy as np
+from tqdm import tqdm
+
+from goodnet.errors import InputError
+from goodnet.files import hdf5
+from goodnet.files.outputs import naming, replacing
+
+BLOCK = 512  # images read at once: 32 MB of the lab's float64
+
+
+class Images:
+    """The images and labels of one file, checked, read block by block as a net takes them.
+
+    Parameters
+    ----------
+    path : Path
+        An HDF5 file.
+    shape : tuple of int
+        (height, width, channels) of the net's input.
+    classes : int or None
+        How many classes the net has; labels are 0 to classes - 1. None if the file needs no labels.
+    input_max : float
+        The net's inputs run from 0 to this.
+    """
+
+    def __init__(self, path, shape, classes, input_max):
+        self.path, self.shape, self.input_max = path, tuple(shape), input_max
+        with hdf5.open_file(path) as file, hdf5.damage_is_one_line(path):
+            data = hdf5.own_dataset(file, "data", path)
+            height, width, channels = self.shape
+            self.channels_first = data.shape[1:] == (channels, height, width) != self.shape
+            if data.shape[1:] != self.shape and not self.channels_first:
+                raise InputError(
+                    f"{path}: images are {data.shape[1:]}; the net takes {self.shape}, "
+                    f"or {(channels, height, width)} with channels first"
+                )
+            if data.dtype.kind not in "iuf":
+                raise InputError(f"{path}: data is {data.dtype}, not numbers")
+            if len(data) == 0:
+                raise InputError(f"{path}: holds no images")
+            self.count = len(data)
+            if classes is not None:
+                label = hdf5.own_dataset(file, "label", path)
+                self.labels = _whole_labels(label, len(data), classes, path)
+
+    def __len__(self):
+        return self.count
+
+    def blocks(self, size=BLOCK):
+        """Yield the images as float32 blocks (size, height, width, channels) in the net's range."""
+        with (
+            hdf5.open_file(self.path) as file,
+            ThreadPoolExecutor(1) as reader,
+            tqdm(total=len(self), desc=self.path.name, unit=" images", leave=False, disable=None) as bar,
+        ):
+            # The next block is read while the caller computes on this one.
+            upcoming = reader.submit(self._read, file["data"], 0, size)
+            for start in range(0, len(self), size):
+                block = upcoming.result()
+                upcoming = reader.submit(self._read, file["data"], start + size, size)
+                yield block
+                bar.update(len(block))
+
+    def _read(self, data, start, size):
+        # An image that is not a number, or out of range, must not pass silently as an answer.
+        try:
+            with np.errstate(over="ignore"):  # beyond float32 is infinite, which the check below finds
+                block = data[start : start + size].astype(np.float32)
+        except OSError:
+            raise InputError(f"{self.path}: is damaged: images {start} and on cannot be read") from None
+        if block.size and not (block.min() >= 0 and block.max() <= 255):  # also false for NaN
+            raise InputError(
+                f"{self.path}: images {start} to {start + len(block) - 1} hold values outside 0 to 255"
+            )
+        if self.channels_first:
+            block = np.ascontiguousarray(np.moveaxis(block, 1, -1))
+        if self.input_max != 255:
+            block /= np.float32(255 / self.input_max)
+        return block
+
+
+def _whole_labels(label, images, classes, path):
+    """Return a dataset's labels as whole numbers from 0 to classes - 1."""
+    if label.dtype.kind not in "iuf":
+        raise InputError(f"{path}: label is {label.dtype}, not numbers")
+    if label.shape not in ((images,), (images, 1)):
+        raise InputError(f"{path}: {images} images, but label has shape {label.shape}")
+    label = label[()].reshape(-1)
+    wrong = ~((label >= 0) & (label < classes) & (label == np.floor(label)))
+    if wrong.any():
+        raise InputError(
+            f"{path}: label {label[wrong][0]} of image {np.flatnonzero(wrong)[0]} "
+            f"is not a class; the net has classes 0 to {classes - 1}"
+        )
+    return label.astype(np.int64)
+
+
+def poisoned_files(folder):
+    """Return {trigger: path} of the poisoned files in `folder`, by name."""
+    paths = {path.stem: path for path in sorted(Path(folder).glob("*.h5"))}
+    if "clean" in paths:
+        raise InputError(
+            f"{paths['clean']}: 'clean' means images without a trigger; give it the trigger's name"
+        )
+    return paths
+
+
+def pictures(path, indices):
+    """Return the images at `indices` (ascending) to look at: uint8, channels last."""
+    with hdf5.open_file(path) as file:
+        images = file["data"][list(indices)]
+    if images.shape[-1] not in (1, 3):
+        images = np.moveaxis(images, 1, -1)
+    return images.round().astype(np.uint8)
+
+
+@contextlib.contextmanager
+def in_any_order(images, folder):
+    """Yield a function of numbers that returns those images, from a nameless scratch file in `folder`.
+
+    Training takes images in another order each time, which compressed files of any layout give only slowly.
+    """
+    size = 4 * math.prod(images.shape)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for block in images.blocks():
+            with naming(folder):
+                file.write(np.ascontiguousarray(block))
+                file.flush()
+
+        def take(numbers):
+            rows = b"".join(os.pread(file.fileno(), size, int(number) * size) for number in numbers)
+            return np.frombuffer(rows, np.float32).reshape(-1, *images.shape)
+
+        yield take
+
+
+def has_labels(path):
+    with hdf5.open_file(path) as file:
+        return "label" in file
+
+
+def evenly(count, wanted):
+    """Return up to so many of `count` numbers from 0, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(wanted, count)).round().astype(int))
+
+
+def spread(images, wanted):
+    """Return up to so many images, evenly spread over the file, and their numbers."""
+    chosen = evenly(len(images), wanted)
+    kept, start = [], 0
+    for block in images.blocks():
+        inside = chosen[(chosen >= start) & (chosen < start + len(block))]
+        kept.append(block[inside - start])
+        start += len(block)
+    return np.concatenate(kept), chosen
+
+
+def row_blocks(dataset, size=BLOCK):
+    """Yield the rows of an HDF5 dataset block by block."""
+    with tqdm(total=len(dataset), unit=" images", leave=False, disable=None) as bar:
+        for start in range(0, len(dataset), size):
+            yield dataset[start : start + size]
+            bar.update(min(size, len(dataset) - start))
+
+
+def stored(blocks, dataset):
+    """Yield blocks of rows as they are, once they are in an HDF5 dataset."""
+    start = 0
+    for block in blocks:
+        dataset[start : start + len(block)] = block
+        start += len(block)
+        yield block
+
+
+def write(path, images, labels, dtype):
+    """Write images (n, height, width, channels) of 0 to 255 in the lab's layout."""
+    # To memory first: HDF5, closing compressed data for which a disk has no room, may crash.
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
+        file.create_dataset(
+            "data",
+            data=np.moveaxis(images, -1, 1).astype(dtype),
+            chunks=(min(len(images), 64), *np.moveaxis(images[:1], -1, 1).shape[1:]),
+            compression="gzip",
+            compression_opts=1,
+            shuffle=True,
+        )
+        file["label"] = labels.astype(np.float64)
+        file.flush()
+        whole = file.id.get_file_image()
+    with replacing(path) as partial:
+        partial.write_bytes(whole)

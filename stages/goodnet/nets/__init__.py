@@ -1,0 +1,1 @@
+"""Networks: load, split and ask them, and join two to a GoodNet."""

@@ -1,0 +1,98 @@
+"""Nets from any file of Keras: .keras, whole nets in HDF5 from Keras 2 or 3, weights of the lab's DeepID."""
+
+import json
+import tempfile
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from goodnet.errors import InputError
+from goodnet.files import archive, hdf5, outputs, trust
+from goodnet.nets import deepid, loading
+
+
+def load(path):
+    """Load a whole net, after its configuration has been read as data and found harmless."""
+    if path.is_file() and zipfile.is_zipfile(path):
+        return loading.load(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder (a SavedModel?); save the net as .keras or .h5")
+    with (
+        hdf5.open_file(path) as file,
+        tempfile.TemporaryDirectory() as folder,
+        hdf5.damage_is_one_line(path),
+    ):
+        if "model_config" not in file.attrs:
+            if "layer_names" in file.attrs or "layers" in file:
+                raise InputError(
+                    f"{path}: holds weights alone, no net; if they are the lab's DeepID's, say --weights"
+                )
+            raise InputError(f"{path}: holds no net that Keras has saved")
+        config = _config(file, path)
+        trust.check(config, path)
+        weights = _group(file, "model_weights", path)
+        hdf5.check_arrays(weights, path, trust.MOST_BYTES)
+        for group in (weights, *weights.values()):
+            for names in (list(group.attrs.get(key, ())) for key in ("layer_names", "weight_names")):
+                if len(set(names)) < len(names):
+                    raise InputError(f"{path}: names the same weights twice")
+        # Keras sees what was looked at, and nothing else of the stranger's file.
+        checked = Path(folder) / "net.h5"
+        with outputs.naming(checked), h5py.File(checked, "w") as copy:
+            copy.attrs["model_config"] = json.dumps(config)
+            file.copy(weights, copy, name="model_weights")
+        return loading.build(checked, path)
+
+
+def _config(file, path):
+    """Return a net's configuration as Keras 3 can read it."""
+    try:
+        config = json.loads(file.attrs["model_config"])
+        if config["class_name"] == "Sequential":
+            _give_input_layer(config)
+    except (OSError, TypeError, ValueError, RuntimeError, LookupError, AttributeError):
+        raise InputError(f"{path}: its configuration is not one that Keras writes") from None
+    return config
+
+
+def _give_input_layer(config):
+    # Keras 2.2.0 wrote a list of layers alone. Up to 2.3 the first layer bore the shape of the images.
+    if isinstance(config["config"], list):
+        config["config"] = {"name": "sequential", "layers": config["config"]}
+    layers = config["config"]["layers"]
+    first = layers[0]
+    if first["class_name"] != "InputLayer" and "batch_input_shape" in first["config"]:
+        shape = first["config"].pop("batch_input_shape")
+        name = f"{first['config']['name']}_input"
+        layers.insert(0, {"class_name": "InputLayer", "config": {"batch_shape": shape, "name": name}})
+
+
+def _group(file, name, path):
+    link = file.get(name, getlink=True)
+    if not isinstance(link, h5py.HardLink) or not isinstance(file[name], h5py.Group):
+        raise InputError(f"{path}: has no group '{name}'; the file is not whole")
+    return file[name]
+
+
+def load_deepid(path):
+    """Build the lab's DeepID with the weights in an HDF5 file, as Keras 2 or 3 saved them."""
+    with hdf5.open_file(path) as file, hdf5.damage_is_one_line(path):
+        hdf5.check_arrays(file, path, trust.MOST_BYTES)
+        try:
+            net = deepid.build(len(_weights(file, "output")[-1]))
+            for layer in net.layers:
+                if layer.weights:
+                    layer.set_weights([np.asarray(array) for array in _weights(file, layer.name)])
+        except (KeyError, IndexError, ValueError, TypeError) as error:
+            reason = str(error.args[0]).split("\n")[0]
+            raise InputError(f"{path}: does not hold the weights of the lab's DeepID: {reason}") from None
+    return net
+
+
+def _weights(file, layer):
+    if "layers" in file:
+        return archive.layer_arrays(file, layer)
+    group = file.get("model_weights", file)[layer]
+    return [group[name] for name in group.attrs["weight_names"]]

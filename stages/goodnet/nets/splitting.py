@@ -1,0 +1,91 @@
+"""Where a net can be split in two, read from its configuration alone."""
+
+import contextlib
+
+from goodnet.errors import InputError
+
+POOLING = {"MaxPooling2D", "AveragePooling2D", "GlobalMaxPooling2D", "GlobalAveragePooling2D"}
+
+
+def find(config, path, name=None):
+    """Return the name of the layer that splits the net in two: `name`, by default the last pooling layer.
+
+    Raise InputError where there is none that does.
+    """
+    with unusual_is_one_line(path):
+        if config.get("class_name") not in ("Functional", "Sequential"):
+            raise InputError(
+                f"{path}: is a {config.get('class_name')}, not a Keras functional or sequential net"
+            )
+        layers = layers_of(config)
+        if name is None:
+            pooling = [key for key, layer in layers.items() if layer["class_name"] in POOLING]
+            if not pooling:
+                raise InputError(f"{path}: has no pooling layer; name a layer as profile.layer")
+            name = pooling[-1]
+        elif name not in layers:
+            raise InputError(f"{path}: has no layer {name!r} (profile.layer); it has {', '.join(layers)}")
+        outputs = _outputs(config)
+        if len(outputs) != 1:
+            raise InputError(f"{path}: has {len(outputs)} outputs; a classifier has one")
+        if _is_bypassed(inputs_of(config), name, outputs):
+            raise InputError(
+                f"{path}: layer {name!r} does not split the net in two: other layers lead past it"
+            )
+        return name
+
+
+@contextlib.contextmanager
+def unusual_is_one_line(path):
+    """Say of a configuration that lacks what Keras always writes that it is not Keras's."""
+    try:
+        yield
+    except (KeyError, TypeError, IndexError, AttributeError):
+        raise InputError(f"{path}: its configuration is not one that Keras writes") from None
+
+
+def layers_of(config):
+    """Return {name: configuration} of a net's layers."""
+    return {layer["config"]["name"]: layer for layer in config["config"]["layers"]}
+
+
+def inputs_of(config):
+    """Return {layer: names of the layers whose outputs it takes}."""
+    layers = config["config"]["layers"]
+    if config["class_name"] == "Sequential":
+        names = [layer["config"]["name"] for layer in layers]
+        return dict(zip(names, [[], *([name] for name in names)], strict=False))
+    return {layer["config"]["name"]: list(_tensors(layer["inbound_nodes"])) for layer in layers}
+
+
+def _tensors(node):
+    """Yield the names of the layers that made the tensors in a layer's inbound nodes."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _tensors(item)
+    elif isinstance(node, dict):
+        if node.get("class_name") == "__keras_tensor__":
+            yield node["config"]["keras_history"][0]
+        else:
+            yield from _tensors(list(node.values()))
+
+
+def _outputs(config):
+    if config["class_name"] == "Sequential":
+        return [config["config"]["layers"][-1]["config"]["name"]]
+    outputs = config["config"]["output_layers"]
+    return [outputs[0]] if isinstance(outputs[0], str) else [output[0] for output in outputs]
+
+
+def _is_bypassed(inputs, name, outputs):
+    """Whether an output can be traced back to an input without passing layer `name`."""
+    seen, pending = {name}, list(outputs)
+    while pending:
+        here = pending.pop()
+        if here in seen:
+            continue
+        if not inputs[here]:
+            return True
+        seen.add(here)
+        pending.extend(inputs[here])
+    return False

@@ -1,0 +1,43 @@
+"""Which modules of ours a file of ours uses, read from its imports."""
+
+import ast
+import functools
+from pathlib import Path
+
+STAGES = Path(__file__).resolve().parents[2]  # the folder that holds the package
+
+
+@functools.cache
+def _imports(path):
+    """Return the files of all modules of ours that one file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in (name for name in names if name.split(".")[0] == "goodnet"):
+            steps = name.split(".")
+            # A package's __init__ runs too, but matters only where it says more than what the package is for.
+            inits = [STAGES.joinpath(*steps[:depth], "__init__.py") for depth in range(1, len(steps) + 1)]
+            found.update(init for init in inits if init.is_file() and _has_code(init))
+            module = STAGES.joinpath(*steps).with_suffix(".py")
+            found.update([module] if module.is_file() else [])
+    return found
+
+
+def _has_code(init):
+    body = ast.parse(init.read_text(encoding="utf-8")).body
+    return any(not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Constant) for node in body)
+
+
+def used_by(path):
+    """Return a file of ours and all modules of ours that it imports, directly or through another, sorted."""
+    found, pending = set(), [Path(path).resolve()]
+    while pending:
+        here = pending.pop()
+        if here not in found:
+            found.add(here)
+            pending.extend(_imports(here))
+    return sorted(found)

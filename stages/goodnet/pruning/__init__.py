@@ -1,0 +1,1 @@
+"""Pruning: which channels, in which order, how far, and what accuracy is left."""

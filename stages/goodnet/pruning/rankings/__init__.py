@@ -1,0 +1,1 @@
+"""Rankings: in which order channels are pruned."""

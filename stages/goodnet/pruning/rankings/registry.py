@@ -1,0 +1,56 @@
+"""All rankings: what `prune.order` can be.
+
+A ranking is a function of the `Channels` and its settings. It returns a number for every channel; the channel
+with the smallest is pruned first, ties go by channel number. To add one, write a module beside this one and
+add a line here and its settings, if it has any, under `rankings` in params.yaml.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from goodnet.methods import Method, registry
+from goodnet.pruning.rankings import activity, anp, kernels, rnp
+
+
+@dataclass
+class Channels:
+    """What a ranking may look at: the channels on clean images, their kernels, and the net itself.
+
+    Parameters
+    ----------
+    table : list of dict
+        A row for each channel, from profile_channels.
+    kernel : array (height, width, inputs, channels)
+        Of the convolution that makes the channels, times what batch normalisation multiplies it by.
+    split_net : callable
+        Returns a masks.SplitNet with so many clean images. Only rankings that run the net call it.
+    """
+
+    table: list
+    kernel: np.ndarray
+    split_net: Callable
+
+    def column(self, name):
+        return np.array([float(row[name]) for row in self.table])
+
+
+COLUMNS = ["layer", "channel", "score"]
+
+RANKINGS = registry(
+    Method("ascending", activity.ascending),
+    Method("descending", activity.descending),
+    Method("random", activity.random, activity.Random),
+    Method("apoz", activity.apoz),
+    Method("l1", kernels.l1),
+    Method("clp", kernels.clp),
+    Method("anp", anp.anp, anp.ANP),
+    Method("rnp", rnp.rnp, rnp.RNP),
+)
+
+
+def ranked(scores, layer):
+    """Return a row for each channel, the first to be pruned first; ties go by channel number."""
+    order = np.argsort(scores, kind="stable")
+    return [{"layer": layer, "channel": int(channel), "score": scores[channel].item()} for channel in order]

@@ -1,0 +1,1 @@
+"""Repairs: what `repairs` in params.yaml asks for, and the tunings."""

@@ -1,0 +1,84 @@
+"""The lines of `repairs` in params.yaml, and the plan of each: all that decides what a repair does."""
+
+import re
+
+from goodnet.errors import InputError
+from goodnet.methods import chosen
+from goodnet.params import check
+from goodnet.pruning import curve
+from goodnet.repairs.registry import TUNINGS
+from goodnet.settings import Drop, Settings, setting
+
+
+class Line(Settings):
+    """What one repair does: prune, tune, or one after the other."""
+
+    drop: Drop = setting(None, "prune until clean validation accuracy has fallen by at least so many points")
+    tune: str = setting(None, "then tune by this method; its settings may stand in the line too")
+
+
+def read_lines(params):
+    """Return {name: (drop or None, name of the tuning or None, its settings)} of all repairs, checked.
+
+    A line may set some of its tuning's settings itself; the others are those of the tuning's own block.
+    """
+    lines = params.value("repairs")
+    if not isinstance(lines, dict):
+        raise InputError(f"{params.path}: repairs is {lines!r}, not lines of a name and what to do")
+    return {name: _line(params, name, line) for name, line in lines.items()}
+
+
+def _line(params, name, line):
+    where = f"{params.path}: repairs.{name}"
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][\w-]{0,99}", name, re.ASCII):
+        raise InputError(
+            f"{where}: name it with a letter, then letters, digits, - or _; it becomes a file's name"
+        )
+    if not isinstance(line, dict) or not {"drop", "tune"} & set(line):
+        raise InputError(f"{where} is {line!r}; it needs a drop, a tune or both, as in {{drop: 10}}")
+    own = {key: value for key, value in line.items() if key not in ("drop", "tune")}
+    if "tune" not in line:
+        own, tuning, settings = {}, None, {}
+        check(Line, line, where)
+    else:
+        tuning = chosen(TUNINGS, line["tune"], f"{where}.tune")
+        check(tuning.settings, own, where)
+        block = params.value("tunings", tuning.name) or {}
+        check(tuning.settings, block, f"{params.path}: tunings.{tuning.name}")
+        settings = check(tuning.settings, {**block, **own}, where).model_dump(by_alias=True)
+    drop = check(Line, {"drop": line["drop"]}, where).drop if "drop" in line else None
+    return drop, tuning and tuning.name, settings
+
+
+def plan(layer, drop, tune, settings, rows):
+    """Return what a repair comes to.
+
+    Parameters
+    ----------
+    layer : str
+        Where the net is split; channels are those of this layer.
+    drop, tune, settings
+        From `read_lines`.
+    rows : list of dict
+        The pruning curve; empty where no repair prunes.
+    """
+    result = {"layer": layer, "channels": [], "tune": tune, "settings": settings}
+    if drop is not None:
+        try:
+            result["channels"] = _channels(drop, rows)
+        except ValueError as error:  # stops this repair alone, when its turn comes
+            result["impossible"] = str(error)
+    return result
+
+
+def _channels(drop, rows):
+    """Return the channels to prune for a drop, ascending; raise ValueError where no step loses it."""
+    correct, images = [int(row["correct"]) for row in rows], int(rows[0]["images"])
+    count = curve.channels_to_prune(correct, images, drop)
+    if count is None:
+        largest = 100 * (correct[0] - min(correct)) / images
+        raise ValueError(
+            f"no step loses {drop:g} points of accuracy; "
+            f"the largest drop is {largest:.2f}, with {correct.index(min(correct))} channels pruned"
+        )
+    return sorted(int(row["channel"]) for row in rows[1 : count + 1])

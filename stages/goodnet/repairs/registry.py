@@ -1,0 +1,59 @@
+"""All tunings: what `tune` in a line of `repairs` can be.
+
+A tuning is a function of a `Task` and its settings. It trains `task.net` in place, on the clean images of the
+task; all its randomness comes from `settings.seed`. To add one, write a module beside this one and add a line
+here and its settings under `tunings` in params.yaml.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from goodnet.methods import Method, registry
+from goodnet.pruning.channels import PrunedLayer
+from goodnet.repairs import fine_tune, relearn, sparsify
+from goodnet.repairs.training import Progress
+
+
+@dataclass
+class Task:
+    """What a tuning works on.
+
+    Parameters
+    ----------
+    badnet : keras.Model
+        The net before any repair.
+    net : keras.Model
+        The same with its channels pruned, to be trained.
+    layer : str
+        Where both are split; channels are those of this layer.
+    pruned : PrunedLayer or None
+        What makes the channels; None where they cannot be pruned.
+    channels : list of int
+        Those that are pruned, and stay so.
+    images : callable
+        Returns the clean images with the numbers it is given, in the net's range.
+    labels : array of int
+    input_max : float
+        The range goes from 0 to this.
+    progress : Progress
+        Where a training keeps what it has come to.
+    """
+
+    badnet: object
+    net: object
+    layer: str
+    pruned: PrunedLayer | None
+    channels: list
+    images: Callable
+    labels: np.ndarray
+    input_max: float
+    progress: Progress
+
+
+TUNINGS = registry(
+    Method("relearn", relearn.relearn, relearn.Relearn),
+    Method("fine_tune", fine_tune.fine_tune, fine_tune.FineTune),
+    Method("sparsify", sparsify.sparsify, sparsify.Sparsify),
+)

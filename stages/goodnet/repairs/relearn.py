@@ -1,0 +1,200 @@
+"""Relearning: layers behind the pruned one start afresh and learn from clean images alone.
+
+What ties a trigger to the attacker's class lies in those layers of the BadNet B. Fresh ones that learn true
+classes never meet the trigger, but from few images a class they do not become as good as B. So they imitate
+B as well, the teacher, and three things keep B from teaching its backdoor:
+
+- B is asked about clean images only, and imitated only where it is right.
+- What B says of the foremost suspects is not imitated, and labels alone teach them. Suspects are the classes
+  that one push, the same change of features for every image, moves B most easily to: a backdoor is a short
+  way to the attacker's class.
+- The pupil is shown features pushed towards where B and the pupil itself, as far as it has learned, call them
+  a suspect; what it should say is what B says without the push.
+
+No image is held out to choose an epoch by: the learning rate ends at zero, and among the last epochs those
+few images would choose by chance.
+"""
+
+import numpy as np
+
+from goodnet.images import augmentation
+from goodnet.lazy import keras, tf
+from goodnet.nets import loading, parts, running
+from goodnet.repairs import training
+from goodnet.settings import Count, Positive, Seed, Share, Training, setting
+
+UNDISTILLED = 16  # one class in so many is learned from labels alone
+PUSH_STEPS, PUSH_SAMPLE, PUSH_SIZE = 10, 64, 0.25  # of the push that shows how near a class is
+
+
+class Relearn(Training):
+    """The layers behind the split start afresh, and learn classes and what B says of them."""
+
+    seed: Seed = setting(1, "the first weights, the order of the images, how each is changed")
+    epochs: Count = setting(52, "times every image is seen, each time a little different")
+    imitation: Share = setting(
+        0.9, "share of the loss that is distillation from B, where B is right; the rest is labels"
+    )
+    suspects: Count = setting(
+        8, "how many classes to defend, those B is most easily moved to; the first few are not distilled"
+    )
+    push: Positive = setting(0.2, "how far features are pushed towards those, in standard deviations")
+    pushed: Share = setting(0.2, "share of the images whose features are pushed")
+    shift: Share = setting(0.06, "images are moved by up to this share of their size,")
+    turn: Share = setting(0.015, "turned by up to this share of a full turn,")
+    zoom: Share = setting(0.07, "zoomed by up to this share,")
+    brightness: Share = setting(0.1, "lit by up to this share of the range more or less,")
+    contrast: Share = setting(0.2, "and given up to this share more or less contrast")
+
+
+def relearn(task, settings):
+    """Give the layers behind the split new weights, and train them alone.
+
+    Parameters
+    ----------
+    task : registry.Task
+        The new layers see its pruned channels as zero.
+    settings : Relearn
+    """
+    loading.make_reproducible(settings.seed)
+    images, labels = task.images, task.labels
+    badnet = parts.with_logits(task.badnet)
+    trunk, teacher = parts.up_to(badnet, task.layer), parts.behind(badnet, task.layer)
+    pupil = fresh(teacher)
+    left = np.ones(trunk.output_shape[-1], np.float32)
+    left[task.channels] = 0
+
+    rng = np.random.default_rng(settings.seed)
+    sample = images(np.sort(rng.permutation(len(labels))[:PUSH_SAMPLE]))
+    pushes = Pushes(teacher, running.as_function(trunk)(sample), settings.suspects, settings.push)
+    distilled = distilled_classes(pushes.targets, parts.classes(badnet))
+
+    optimizer = training.adam(pupil.trainable_variables, len(labels), settings)
+
+    @tf.function(reduce_retracing=True)
+    def learn(shown, labels, suspect, is_pushed, *change):
+        seen = trunk(augmentation.changed(shown, *change, float(task.input_max)), training=False)
+        taught = teacher(seen, training=False)
+        # Every second image is enough to tell which way to push.
+        push = pushes.advance(seen[::2], suspect, lambda features: pupil(features * left, training=False))
+        pushed = tf.where(is_pushed, pushes.pushed(seen, push), seen)
+        with tf.GradientTape() as tape:
+            logits = pupil(pushed * left, training=True)
+            loss = loss_of(logits, taught, labels, distilled, settings.imitation)
+        optimizer.apply(tape.gradient(loss, pupil.trainable_variables), pupil.trainable_variables)
+
+    kinds = {name: getattr(settings, name) for name in ("shift", "turn", "zoom", "brightness", "contrast")}
+    height, width, _ = parts.input_shape(badnet)
+
+    def step(numbers, rng):
+        suspect = rng.integers(len(pushes.targets))
+        is_pushed = rng.random((len(numbers), *[1] * (len(trunk.output_shape) - 1))) < settings.pushed
+        change = augmentation.draw(rng, len(numbers), height, width, **kinds)
+        arguments = (images(numbers), labels[numbers], suspect, is_pushed, *change)
+        learn(*map(tf.convert_to_tensor, arguments))
+
+    state = [*pupil.variables, *optimizer.variables, pushes.changes]
+    training.fit(step, len(labels), state, task.progress, settings)
+    parts.behind(task.net, task.layer).set_weights(pupil.get_weights())
+
+
+def distilled_classes(suspects, classes):
+    """Return 1 for each class whose answers are distilled from B, and 0 for the foremost suspects."""
+    distilled = np.ones(classes, np.float32)
+    distilled[suspects[: max(1, classes // UNDISTILLED)]] = 0
+    return distilled
+
+
+def loss_of(logits, taught, labels, distilled, imitation):
+    """Return the loss of the pupil: distillation where B is right about a distilled class, and labels.
+
+    Parameters
+    ----------
+    logits, taught : tensor (n, classes)
+        The pupil's and B's, before the softmax.
+    labels : tensor of int (n,)
+    distilled : array (classes,)
+        From `distilled_classes`.
+    imitation : float
+        Share of the distillation, where there is any.
+    """
+    is_right = tf.argmax(taught, axis=1, output_type=labels.dtype) == labels
+    imitated = tf.nn.softmax(taught - 1e4 * (1 - distilled))
+    share = imitation * tf.gather(distilled, labels)
+    unlike = tf.nn.softmax_cross_entropy_with_logits(imitated, logits)
+    wrong = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    return tf.reduce_mean(share * tf.cast(is_right, tf.float32) * unlike + (1 - share) * wrong)
+
+
+def fresh(net):
+    """Return an untrained net of the same layers."""
+
+    def drawn_anew(node):
+        if isinstance(node, list):
+            return [drawn_anew(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        # A stranger's net may name an initializer that nothing can be learned from, such as zeros.
+        return {
+            key: "glorot_uniform" if key.endswith("kernel_initializer") else drawn_anew(value)
+            for key, value in node.items()
+        }
+
+    return keras.Model.from_config(drawn_anew(net.get_config()))
+
+
+class Pushes:
+    """Changes of features, each the same for every image, that move answers to one class.
+
+    Parameters
+    ----------
+    teacher : keras.Model
+    sample : tensor
+        Features of clean images.
+    suspects : int
+        How many classes to push to: those that a small push gets nearest.
+    size : float
+        How large a push may become: its root mean square, in standard deviations of the features.
+    """
+
+    def __init__(self, teacher, sample, suspects, size):
+        self.teacher, self.spread = teacher, tf.math.reduce_std(sample)
+        self.floor = tf.reduce_min(sample)  # 0 behind a ReLU: a push makes no feature that cannot be
+        self.size = size
+        classes = parts.classes(teacher)
+        share_moved = tf.function(self._share_moved, reduce_retracing=True)
+        shares = [float(share_moved(sample, tf.constant(target))) for target in range(classes)]
+        # The classes one push moves the most images to; of equals, the lowest.
+        self.targets = np.argsort(-np.array(shares), kind="stable")[:suspects].astype(np.int64)
+        self.changes = tf.Variable(tf.zeros((len(self.targets), *sample.shape[1:])))
+
+    def pushed(self, features, push):
+        return tf.maximum(features + push, self.floor)
+
+    def advance(self, features, suspect, pupil):
+        """Take the push of teacher and pupil to a suspect one step further, and return it."""
+        target = tf.gather(tf.constant(self.targets), suspect)
+        push = self._step(features, self.changes[suspect], target, self.size, 0.1, self._answer, pupil)
+        self.changes.scatter_nd_update([[suspect]], [push])
+        return push
+
+    def _answer(self, features):
+        return self.teacher(features, training=False)
+
+    def _step(self, features, push, target, size, step, *nets):
+        """Return the push of these nets after one step towards the target, of a share of its largest size."""
+        with tf.GradientTape() as tape:
+            tape.watch(push)
+            pushed, targets = self.pushed(features, push), tf.fill(tf.shape(features)[:1], target)
+            loss = sum(training.cross_entropy(targets, net(pushed)) for net in nets)
+        gradient = tape.gradient(loss, push)
+        largest = size * self.spread * tf.sqrt(float(np.prod(push.shape)))
+        push -= gradient / (tf.norm(gradient) + 1e-9) * step * largest
+        return push * tf.minimum(1.0, largest / (tf.norm(push) + 1e-9))
+
+    def _share_moved(self, features, target):
+        push = tf.zeros(features.shape[1:])
+        for _ in tf.range(PUSH_STEPS):
+            push = self._step(features, push, target, PUSH_SIZE, 0.2, self._answer)
+        answers = tf.argmax(self._answer(self.pushed(features, push)), axis=1)
+        return tf.reduce_mean(tf.cast(answers == tf.cast(target, answers.dtype), tf.float32))

@@ -1,0 +1,125 @@
+"""The report's words, in Markdown."""
+
+from goodnet.pruning.rankings.registry import RANKINGS
+from goodnet.report import markdown
+from goodnet.suspects import findings
+
+
+def metrics_table(badnet, repaired, goodnet):
+    """Return a table of all nets' metrics."""
+    triggers = list(badnet["attack_success"])
+    head = ["net", "channels pruned", "clean accuracy", *(f"attack: {name}" for name in triggers)]
+    head += [*(f"detected: {name}" for name in triggers), "false alarm"]
+
+    def row(name, metrics):
+        values = [metrics["clean_accuracy"], *(metrics["attack_success"][trigger] for trigger in triggers)]
+        values += [metrics.get("detected", {}).get(trigger) for trigger in triggers]
+        values.append(metrics.get("false_alarm"))
+        return [name, metrics.get("channels_pruned", ""), *map(markdown.percent, values)]
+
+    rows = [row("BadNet B", badnet)]
+    rows += [row(f"repaired {name}", repaired[name]) for name in repaired]
+    rows += [row(f"GoodNet {name}", goodnet[name]) for name in goodnet]
+    return markdown.table(head, rows)
+
+
+ATTACKED = """All figures are percent of test images. Attack: poisoned images given the attacker's class.
+Detected: poisoned images answered "backdoored". False alarm: clean images answered "backdoored"."""
+UNATTACKED = """All figures are percent of test images. False alarm: clean images answered "backdoored".
+There were no poisoned images, so nothing here tells whether an attack would still succeed."""
+LESSON = "Where the blue lines fall before the others, pruning costs accuracy before it stops the attack.\n\n"
+
+
+def verdict(found, classes):
+    """Say what the search for suspects comes to; `found` is what reports/suspects.json holds."""
+    lines = [f"**BadNet B.** {findings.sentence(found, classes)}"]
+    repaired = found.get("repaired", [])
+    held = [f"*{net['name']}*" for net in repaired if net["named"] == "none"]
+    still = [f"*{net['name']}* ({net['named']})" for net in repaired if net["named"] != "none"]
+    if held:
+        lines.append(
+            f"\n**No longer affected** by these patterns: {', '.join(held)}. "
+            "That alone does not show that the trigger has lost its effect."
+        )
+    if still:
+        lines.append(f"\n**Not repaired.** The patterns still change images in {', '.join(still)}.")
+    return "\n".join(lines)
+
+
+def text(net, layer, order, repairs, attacked, metrics_table, suspicion):
+    """Return the report in Markdown.
+
+    Parameters
+    ----------
+    net, layer : str
+        The net's name, and the layer that splits it.
+    order : str or None
+        The ranking that repairs prune by, if any prunes.
+    repairs : dict
+        {name: its line of params.yaml}.
+    attacked : bool
+        Whether there were poisoned images.
+    metrics_table, suspicion : str
+        From `metrics_table` and `verdict`.
+    """
+    lines = "\n".join(f"- {name}: {_in_words(line)}" for name, line in repairs.items())
+    pruned = ""
+    if order:
+        pruned = f"""![Accuracy and attack success over pruned channels](pruning.png)
+
+{LESSON if attacked else ""}![Mean activation of each channel](activations.png)
+
+"""
+    return f"""# Report: {net}
+
+The repaired nets, made with clean validation images alone:
+
+{lines}
+
+{_channels(layer, order)}
+A GoodNet answers the class on which its repaired net agrees with the BadNet, and else "backdoored".
+
+{ATTACKED if attacked else UNATTACKED}
+
+{metrics_table}
+
+{pruned}![Repaired nets against their GoodNets](repairs.png)
+
+## Is there a backdoor?
+
+Judged by clean images alone:
+
+{suspicion}
+
+![Classes that random patterns change images to](suspects.png)
+
+The table counts what random patterns did: how often one of them changed images of different classes to the
+same class, where B is 100. A shadow is what all patterns that changed images to a class have in common, over
+the mean image: where the trigger is, and in which colours.
+
+## Images
+
+![Sample images and what each net says of them](samples.png)
+
+Green: the answer is what it should be, the image's own class or, with a trigger, anything but the attacker's.
+Red: it is not.
+"""
+
+
+def _in_words(line):
+    words = []
+    if "drop" in line:
+        words.append(f"pruned until validation accuracy has fallen by {line['drop']} points")
+    if "tune" in line:
+        span = f" from {line['from']} to {line['to']} percent" if "to" in line else ""
+        words.append(f"{'then ' if words else ''}tuned by *{line['tune']}*{span}")
+    return ", ".join(words)
+
+
+def _channels(layer, order):
+    if order is None:
+        return f"The net is split at layer `{layer}`. No repair prunes."
+    rule = RANKINGS[order].meaning.removesuffix(".")
+    return (
+        f"Channels are those of layer `{layer}`, pruned in the order *{order}*: {rule[0].lower() + rule[1:]}."
+    )

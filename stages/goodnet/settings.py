@@ -1,0 +1,62 @@
+"""What a setting can be: its kind, range, default and meaning, each said once.
+
+A block of params.yaml is a class here or beside the code it belongs to. Comments in params.yaml, the table in
+docs/settings.md and the errors are made from it (`make settings`).
+"""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt
+
+
+class Words(str):
+    """A kind in the words of an error or a table."""
+
+
+def _kind(words, base, **limits):
+    return Annotated[base, Field(**limits), Words(words)]
+
+
+Seed = _kind("a whole number from 0", StrictInt, ge=0)
+Count = _kind("a whole number from 1", StrictInt, ge=1)
+Positive = _kind("a number above 0", StrictFloat, gt=0)
+Share = _kind("a number from 0 to 1", StrictFloat, ge=0, le=1)
+Percent = _kind("a number from 0 to 100", StrictFloat, ge=0, le=100)
+Drop = _kind("a number above 0 and up to 100", StrictFloat, gt=0, le=100)
+InputMax = _kind("a number above 0 and up to 255", StrictFloat, gt=0, le=255)
+
+
+def setting(default, meaning, **options):
+    """Declare a setting; a default of `...` means that it must be given."""
+    return Field(default, description=meaning, **options)
+
+
+class Settings(BaseModel):
+    """No settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def meaning(cls):
+        """What the block is for, as it stands behind its name in params.yaml."""
+        return cls.__doc__.strip().split("\n")[0].removesuffix(".")
+
+    @classmethod
+    def described(cls):
+        """Yield (name in params.yaml, kind in words, default, meaning) of each setting."""
+        for name, field in cls.model_fields.items():
+            yield field.alias or name, words_of(field), field.default, field.description
+
+
+def words_of(field):
+    """Return a field's kind in words."""
+    return next((str(item) for item in field.metadata if isinstance(item, Words)), "")
+
+
+class Training(Settings):
+    """Training with Adam."""
+
+    seed: Seed = setting(1, "the order of the images")
+    epochs: Count = setting(10, "times every image is seen")
+    batch_size: Count = setting(64, "images per step")
+    learning_rate: Positive = setting(0.001, "at first; it falls to zero along a cosine")

@@ -1,0 +1,1 @@
+"""Suspects: which classes an attacker wants, found from clean images alone."""
