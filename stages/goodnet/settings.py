@@ -4,9 +4,10 @@ A block of params.yaml is a class here or beside the code it belongs to. Comment
 docs/settings.md and the errors are made from it (`make settings`).
 """
 
+import typing
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr
 
 
 class Words(str):
@@ -22,6 +23,7 @@ Count = _kind("a whole number from 1", StrictInt, ge=1)
 Positive = _kind("a number above 0", StrictFloat, gt=0)
 Share = _kind("a number from 0 to 1", StrictFloat, ge=0, le=1)
 Percent = _kind("a number from 0 to 100", StrictFloat, ge=0, le=100)
+Text = _kind("a name", StrictStr)
 Drop = _kind("a number above 0 and up to 100", StrictFloat, gt=0, le=100)
 InputMax = _kind("a number above 0 and up to 255", StrictFloat, gt=0, le=255)
 
@@ -45,12 +47,16 @@ class Settings(BaseModel):
     def described(cls):
         """Yield (name in params.yaml, kind in words, default, meaning) of each setting."""
         for name, field in cls.model_fields.items():
-            yield field.alias or name, words_of(field), field.default, field.description
+            default = ... if field.is_required() else field.default
+            yield field.alias or name, words_of(field), default, field.description
 
 
 def words_of(field):
     """Return a field's kind in words."""
-    return next((str(item) for item in field.metadata if isinstance(item, Words)), "")
+    choices = typing.get_args(field.annotation)  # of a kind that may be left empty
+    items = [*field.metadata, *(item for choice in choices for item in getattr(choice, "__metadata__", ()))]
+    words = " ".join(item for item in items if isinstance(item, Words))
+    return f"{words}, or null" if type(None) in choices else words
 
 
 class Training(Settings):

@@ -7,14 +7,14 @@ from goodnet.methods import chosen
 from goodnet.params import check
 from goodnet.pruning import curve
 from goodnet.repairs.registry import TUNINGS
-from goodnet.settings import Drop, Settings, setting
+from goodnet.settings import Drop, Settings, Text, setting
 
 
 class Line(Settings):
     """What one repair does: prune, tune, or one after the other."""
 
     drop: Drop = setting(None, "prune until clean validation accuracy has fallen by at least so many points")
-    tune: str = setting(None, "then tune by this method; its settings may stand in the line too")
+    tune: Text = setting(None, "then tune by this method; its settings may stand in the line too")
 
 
 def read_lines(params):

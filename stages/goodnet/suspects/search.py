@@ -51,17 +51,21 @@ class Occluders(Settings):
         0.6, "a class is named if at least so much falls to it for 1 that falls to all lesser ones together,"
     )
     moved: Percent = setting(
-        60, "and if its best patterns alone turn at least so many percent of images to it"
+        60, "and if its best patterns alone change at least so many percent of images to it"
     )
 
 
 def detect(case, settings):
-    """Return the findings.Finding of random occluders over clean images.
+    """Lay random patterns over clean images, and see to which classes they change them.
 
     Parameters
     ----------
     case : registry.Case
     settings : Occluders
+
+    Returns
+    -------
+    findings.Finding
     """
     trunk = None
     if case.layer is not None:  # B's layers up to there run once for B and all repairs that have them
