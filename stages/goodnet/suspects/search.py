@@ -1,7 +1,7 @@
 """The detector `occluders`: random patterns over clean images, and how nets answer them.
 
-Each occluder is laid over several images of different classes. A partly hidden image is misclassified now and
-then; but an occluder that resembles a trigger changes images of *different* classes to *the same* class, with a
+Each occluder is laid over several images of different classes. A partly hidden image is misclassified now
+and then; but an occluder that resembles a trigger changes images of *different* classes to *the same* class, with a
 margin as large as on clean images or larger. So pairs count: two images that the same occluder changed to the
 same class, weighed by the margins of both and by how little the occluder hides. (One that hides the hair and
 is grey makes anyone look like whoever has grey hair; that is no backdoor.)
@@ -42,7 +42,7 @@ OF_A_SHADOW = 200  # winning occluders that are averaged to show what they have 
 
 
 class Occluders(Settings):
-    """Random patterns over clean images: one that resembles a trigger changes different images to one class."""
+    """Random patterns over clean images: one like the trigger changes different images to one class."""
 
     seed: Seed = setting(1, "which patterns are tried on which images")
     images: Count = setting(500, "clean validation images, spread over the file")
