@@ -1,8 +1,8 @@
 """Relearning: the layers behind the split start from new weights and learn from clean images alone.
 
 What ties a trigger to the target class lies in those layers of the BadNet B. New layers that learn true
-classes never see the trigger, but from few images a class they do not become as accurate as B. So B's answers are
-distilled into them as well, and three safeguards keep B from teaching its backdoor:
+classes never see the trigger, but from few images a class they do not become as accurate as B. So B's answers
+are distilled into them as well, and three safeguards keep B from teaching its backdoor:
 
 - B is asked about clean images only, and its answer counts only where it is right.
 - The foremost suspects are not distilled: labels alone teach these classes. Suspects are the classes to which
