@@ -1,10 +1,10 @@
 """The detector `occluders`: random patterns over clean images, and how nets answer them.
 
 Each occluder is laid over several images of different classes. A partly hidden image is misclassified now
-and then; but an occluder that resembles a trigger changes images of *different* classes to *the same* class,
-with a margin as large as on clean images or larger. So pairs count: two images that the same occluder changed to the
-same class, weighed by the margins of both and by how little the occluder hides. (One that hides the hair and
-is grey makes anyone look like whoever has grey hair; that is no backdoor.)
+and then. But an occluder that resembles a trigger changes images of *different* classes to *the same* class,
+with a margin as large as on clean images or larger. So pairs count: two images that the same occluder changed
+to the same class, weighed by the margins of both and by how little the occluder hides. (One that hides the
+hair and is grey makes anyone look like whoever has grey hair; that is no backdoor.)
 
 A class is named if
 
