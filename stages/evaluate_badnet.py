@@ -29,18 +29,22 @@ from goodnet.process.stages import stage
 def main(args):
     layer = outputs.read_json(args.layer)["layer"]
     net = loading.load(args.badnet)
-    front, back = parts.up_to(net, layer), running.as_function(parts.behind(net, layer))
-    shape, front = front.output.shape[1:], running.as_function(front)
+    if layer is None:  # nothing can be kept for the repairs
+        back = running.as_function(net)
+    else:
+        front, back = parts.up_to(net, layer), running.as_function(parts.behind(net, layer))
+        shape, front = front.output.shape[1:], running.as_function(front)
     files = predictions.images_of(net, args.test, args.poisoned, ranges.of_net(args.params, args.net))
     answers = {}
     with outputs.replacing(args.activations) as partial, h5py.File(partial, "w") as file:
-        file.attrs["layer"] = layer
         for name, images in files.items():
-            group = file.create_group(name)
-            stored = group.create_dataset("activation", (len(images), *shape), np.float32)
-            group["label"] = images.labels
-            channels = datasets.stored(running.run(front, images.blocks()), stored)
-            answers[name] = running.answers(back, channels), images.labels
+            blocks = images.blocks()
+            if layer is not None:
+                group = file.create_group(name)
+                stored = group.create_dataset("activation", (len(images), *shape), np.float32)
+                group["label"] = images.labels
+                blocks = datasets.stored(running.run(front, blocks), stored)
+            answers[name] = running.answers(back, blocks), images.labels
     predictions.write(args.predictions, answers, parts.classes(net))
     outputs.write_json(args.metrics, metrics.of_net(answers))
 

@@ -19,6 +19,7 @@ from goodnet.pruning import channels
         "repaired": "the repaired net",
         "test": "clean test images",
         "poisoned": "folder of poisoned images, one file a trigger",
+        "layer": "the layer that splits the net, from examine",
         "activations": "the BadNet's output of the split layer for each image, from evaluate_badnet",
     },
     outputs={"metrics": "metrics", "predictions": "the net's answers", "goodnet": "the GoodNet"},
@@ -28,9 +29,10 @@ def main(args):
     badnet, repaired = loading.load(args.badnet), loading.load(args.repaired)
     files = predictions.images_of(repaired, args.test, args.poisoned, ranges.of_net(args.params, args.net))
     with h5py.File(args.activations) as activations:
-        layer = activations.attrs["layer"]
-        pruned = channels.find_if_any(config, args.repaired, layer)
-        left = goodnets.channels_left(badnet, repaired, layer, pruned)
+        layer, left = outputs.read_json(args.layer)["layer"], None
+        if layer is not None:
+            pruned = channels.find(config, args.repaired, layer)
+            left = goodnets.channels_left(badnet, repaired, layer, pruned)
         if left is None:
             net, blocks = repaired, {name: images.blocks() for name, images in files.items()}
         else:  # what comes before the split layer's channels has been computed, for the BadNet

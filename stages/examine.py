@@ -1,10 +1,10 @@
 """Find the layer that splits the net, check the lines of `repairs`, and see whether any prunes."""
 
+from goodnet.errors import InputError
 from goodnet.files import archive, outputs
 from goodnet.nets import splitting
 from goodnet.process import commands
 from goodnet.process.stages import stage
-from goodnet.pruning import channels
 from goodnet.repairs import plans
 
 
@@ -20,8 +20,10 @@ def main(args):
     config, _ = archive.read(args.badnet)
     layer = splitting.find(config, args.badnet, args.params.value("profile", "layer"))
     is_needed = any(drop is not None for drop, _, _ in plans.read_lines(args.params).values())
-    if is_needed:
-        channels.find(config, args.badnet, layer)
+    if is_needed and layer is None:
+        raise InputError(
+            f"{args.badnet}: no layer splits the net, so it cannot be pruned; use repairs without a drop"
+        )
     outputs.write_json(args.layer, {"layer": layer})
     outputs.write_json(args.curve, {"needed": is_needed})
 

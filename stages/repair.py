@@ -31,9 +31,10 @@ def main(args):
     if "impossible" in plan:
         raise InputError(f"{args.params.path}: repairs.{args.plan.stem}: {plan['impossible']}")
     config, weights = archive.read(args.badnet)
-    pruned = channels.find_if_any(config, args.badnet, plan["layer"])
-    if plan["channels"]:
-        weights = channels.without_channels(weights, pruned, plan["channels"])
+    pruned = None
+    if plan["layer"] is not None:
+        pruned = channels.find(config, args.badnet, plan["layer"])
+        config, weights = channels.pruned(config, weights, pruned, plan["channels"], plan.get("of", 0))
     if plan["tune"] is None:
         archive.write(args.repaired, config, weights)
     else:

@@ -39,7 +39,7 @@ def main(args):
         badnet=badnet,
         repaired={name: loading.load(args.repaired / f"{name}.keras") for name in names},
         layer=layer,
-        pruned=channels.find_if_any(config, args.badnet, layer),
+        pruned=None if layer is None else channels.find(config, args.badnet, layer),
         images=lambda most: datasets.spread(images, most)[0],
         input_max=input_max,
     )

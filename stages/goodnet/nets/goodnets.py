@@ -47,15 +47,16 @@ def channels_left(badnet, repaired, layer, pruned=None):
     if front.get_config() | {"name": None} != repaired_front.get_config() | {"name": None}:
         return None
 
-    normalisations = pruned.normalisations if pruned else []
-    names = [pruned.convolution, *normalisations] if pruned else []
+    is_removed = pruned is not None and pruned.convolution is not None  # not masked behind the layer
+    normalisations = pruned.normalisations if is_removed else []
+    names = [pruned.convolution, *normalisations] if is_removed else []
     left = np.ones(front.output_shape[-1], bool)
 
     def of_channels(net, name):
         # All but the variance (the last array), which only divides.
         return net.get_layer(name).get_weights()[: -1 if name in normalisations else None]
 
-    if pruned:
+    if is_removed:
         arrays = [array for name in names for array in of_channels(repaired, name)]
         left = np.any([array.any(axis=tuple(range(array.ndim - 1))) for array in arrays], axis=0)
     for part in front.layers:

@@ -12,36 +12,49 @@ class Profile(Settings):
     """Where the net is split."""
 
     layer: Text | None = setting(
-        None, "the layer that splits the net and whose channels are pruned; null is the last pooling layer"
+        None, "the layer that splits the net and whose channels are pruned; null is the default layer"
     )
 
 
 def find(config, path, name=None):
-    """Return the name of the layer that splits the net in two: `name`, by default the last pooling layer.
+    """Return the name of the layer at which to split a net in two: `name`, or else the default.
 
-    Raise InputError where there is none that does.
+    The default is the last pooling layer if it splits the net, else the last layer that does and has layers
+    with weights behind it. Without a `name` the result is None where no layer splits the net.
     """
     with unusual_is_one_line(path):
         if config.get("class_name") not in ("Functional", "Sequential"):
             raise InputError(
                 f"{path}: is a {config.get('class_name')}, not a Keras functional or sequential net"
             )
-        layers = layers_of(config)
-        if name is None:
-            pooling = [key for key, layer in layers.items() if layer["class_name"] in POOLING]
-            if not pooling:
-                raise InputError(f"{path}: has no pooling layer; name a layer as profile.layer")
-            name = pooling[-1]
-        elif name not in layers:
-            raise InputError(f"{path}: has no layer {name!r} (profile.layer); it has {', '.join(layers)}")
-        outputs = _outputs(config)
+        layers, inputs, outputs = layers_of(config), inputs_of(config), _outputs(config)
         if len(outputs) != 1:
             raise InputError(f"{path}: has {len(outputs)} outputs; a classifier has one")
-        if _is_bypassed(inputs_of(config), name, outputs):
+        if name is None:
+            return _default(layers, inputs, outputs)
+        if name not in layers:
+            raise InputError(f"{path}: has no layer {name!r} (profile.layer); it has {', '.join(layers)}")
+        if not inputs[name]:
+            raise InputError(f"{path}: layer {name!r} is the net's input; name one behind it")
+        if _is_bypassed(inputs, name, outputs):
             raise InputError(
                 f"{path}: layer {name!r} does not split the net in two: other layers lead past it"
             )
         return name
+
+
+def _default(layers, inputs, outputs):
+    pooling = [name for name, layer in layers.items() if layer["class_name"] in POOLING]
+    if pooling and not _is_bypassed(inputs, pooling[-1], outputs):
+        return pooling[-1]
+    with_weights = {"Dense", "Conv2D", "DepthwiseConv2D", "SeparableConv2D"}
+    names = list(layers)
+    heads = [place for place, name in enumerate(names) if layers[name]["class_name"] in with_weights]
+    before = names[: heads[-1]] if heads else []
+    splitting = (
+        name for name in reversed(before) if inputs[name] and not _is_bypassed(inputs, name, outputs)
+    )
+    return next(splitting, None)
 
 
 @contextlib.contextmanager

@@ -48,7 +48,7 @@ def train(task, settings, sparsity=None):
         layer.kernel.assign(layer.kernel * factor)
 
     kept = {id(variable): tf.Variable(tf.ones_like(variable)) for variable in trained.trainable_variables}
-    if task.channels:
+    if task.channels and task.pruned.convolution:  # a mask has no weights
         for variable in trained.get_layer(task.pruned.convolution).trainable_variables:
             ones = np.ones(variable.shape, np.float32)
             ones[..., task.channels] = 0

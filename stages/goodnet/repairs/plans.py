@@ -64,7 +64,7 @@ def plan(layer, drop, tune, settings, rows):
     result = {"layer": layer, "channels": [], "tune": tune, "settings": settings}
     if drop is not None:
         try:
-            result["channels"] = _channels(drop, rows)
+            result |= {"channels": _channels(drop, rows), "of": len(rows) - 1}
         except ValueError as error:  # stops this repair alone, when its turn comes
             result["impossible"] = str(error)
     return result

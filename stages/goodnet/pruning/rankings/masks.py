@@ -24,12 +24,17 @@ class SplitNet:
 
     def __init__(self, net, layer, images, labels):
         self.images, self.labels = tf.constant(images), tf.constant(labels)
-        self.name = (layer.normalisations or [layer.convolution])[0]  # the last before the pruned layer
+        self.layer = layer
         self.net = parts.with_logits(net)
 
     def halves(self, net):
         """Return the scaled and shifted channels of all images, the shift, and what comes behind."""
-        scaled = net.get_layer(self.name)
+        if self.layer.convolution is None:  # no scale and shift of their own: the channels as they are
+            (channels,) = running.run(parts.up_to(net, self.layer.name), [self.images.numpy()])
+            behind = parts.behind(net, self.layer.name)
+            return tf.constant(channels), tf.zeros(channels.shape[-1]), lambda x: behind(x, training=False)
+        name = (self.layer.normalisations or [self.layer.convolution])[0]  # the last before the split layer
+        scaled = net.get_layer(name)
         linear = type(scaled).from_config(
             scaled.get_config() | ({"activation": "linear"} if hasattr(scaled, "activation") else {})
         )
@@ -39,7 +44,7 @@ class SplitNet:
         (channels,) = running.run(front, [self.images.numpy()])
         shift = getattr(scaled, "beta", getattr(scaled, "bias", None))
         shift = tf.zeros(channels.shape[-1]) if shift is None else tf.convert_to_tensor(shift)
-        behind = parts.behind(net, self.name)
+        behind = parts.behind(net, name)
         activation = getattr(scaled, "activation", keras.activations.linear)
         return tf.constant(channels - shift), shift, lambda x: behind(activation(x), training=False)
 

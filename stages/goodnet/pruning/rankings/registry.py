@@ -29,14 +29,15 @@ class Channels:
     ----------
     table : list of dict
         A row for each channel, from profile_channels.
-    kernel : array (height, width, inputs, channels)
-        Of the convolution that makes the channels, times what batch normalisation multiplies it by.
+    kernel : array (height, width, inputs, channels) or None
+        Of the convolution that makes the channels, times what batch normalisation multiplies it by; None if
+        no convolution alone makes them.
     split_net : callable
         Returns a masks.SplitNet with so many clean images. Only rankings that run the net call it.
     """
 
     table: list
-    kernel: np.ndarray
+    kernel: np.ndarray | None
     split_net: Callable
 
     def column(self, name):
