@@ -5,7 +5,7 @@ import numpy as np
 
 from goodnet.evaluation import metrics, predictions
 from goodnet.files import outputs
-from goodnet.images import datasets, ranges
+from goodnet.images import datasets, inputs
 from goodnet.nets import loading, parts, running
 from goodnet.process import commands
 from goodnet.process.stages import stage
@@ -34,7 +34,8 @@ def main(args):
     else:
         front, back = parts.up_to(net, layer), running.as_function(parts.behind(net, layer))
         shape, front = front.output.shape[1:], running.as_function(front)
-    files = predictions.images_of(net, args.test, args.poisoned, ranges.of_net(args.params, args.net))
+    convert = inputs.of_net(args.params, args.net, parts.input_shape(net)[-1])
+    files = predictions.images_of(net, args.test, args.poisoned, convert)
     answers = {}
     with outputs.replacing(args.activations) as partial, h5py.File(partial, "w") as file:
         for name, images in files.items():

@@ -4,7 +4,7 @@ import h5py
 
 from goodnet.evaluation import metrics, predictions
 from goodnet.files import archive, outputs
-from goodnet.images import datasets, ranges
+from goodnet.images import datasets, inputs
 from goodnet.nets import goodnets, loading, parts, running
 from goodnet.process import commands
 from goodnet.process.stages import stage
@@ -27,7 +27,8 @@ from goodnet.pruning import channels
 def main(args):
     config, weights = archive.read(args.repaired)
     badnet, repaired = loading.load(args.badnet), loading.load(args.repaired)
-    files = predictions.images_of(repaired, args.test, args.poisoned, ranges.of_net(args.params, args.net))
+    convert = inputs.of_net(args.params, args.net, parts.input_shape(badnet)[-1])
+    files = predictions.images_of(repaired, args.test, args.poisoned, convert)
     with h5py.File(args.activations) as activations:
         layer, left = outputs.read_json(args.layer)["layer"], None
         if layer is not None:

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 
 from goodnet.files import outputs
-from goodnet.images import datasets, ranges
+from goodnet.images import datasets, inputs
 from goodnet.nets import loading, parts, running
 from goodnet.process import commands
 from goodnet.process.stages import stage
@@ -28,8 +28,9 @@ def main(args):
         if outputs.read_json(args.needed)["needed"]:
             layer = outputs.read_json(args.layer)["layer"]
             net = loading.load(args.badnet)
-            input_max = ranges.of_net(args.params, args.net)
-            images = datasets.Images(args.valid, parts.input_shape(net), parts.classes(net), input_max)
+            shape, classes = parts.input_shape(net), parts.classes(net)
+            convert = inputs.of_net(args.params, args.net, shape[-1])
+            images = datasets.Images(args.valid, shape, classes, convert)
             trunk = parts.up_to(net, layer)
             file["label"] = images.labels
             kept = file.create_dataset("activation", (len(images), *trunk.output_shape[1:]), np.float32)

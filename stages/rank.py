@@ -3,7 +3,7 @@
 import numpy as np
 
 from goodnet.files import archive, outputs
-from goodnet.images import datasets, ranges
+from goodnet.images import datasets, inputs
 from goodnet.methods import chosen
 from goodnet.nets import loading, parts
 from goodnet.process import commands
@@ -26,7 +26,6 @@ def main(args):
     order = args.params.value("prune", "order")
     ranking = chosen(registry.RANKINGS, order, f"{args.params.path}: prune.order")
     settings = args.params.settings(ranking.settings, "rankings", order)
-    input_max = ranges.of_net(args.params, args.net)
     table, rows = outputs.read_csv(args.channels), []
     if table:
         config, weights = archive.read(args.badnet)
@@ -34,7 +33,9 @@ def main(args):
 
         def split_net(images):
             net = loading.load(args.badnet)
-            valid = datasets.Images(args.valid, parts.input_shape(net), parts.classes(net), input_max)
+            shape, classes = parts.input_shape(net), parts.classes(net)
+            convert = inputs.of_net(args.params, args.net, shape[-1])
+            valid = datasets.Images(args.valid, shape, classes, convert)
             shown, numbers = datasets.spread(valid, images)
             return masks.SplitNet(net, layer, shown, valid.labels[numbers])
 

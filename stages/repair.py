@@ -6,7 +6,7 @@ from pathlib import Path
 
 from goodnet.errors import InputError
 from goodnet.files import archive, outputs
-from goodnet.images import datasets, ranges
+from goodnet.images import datasets, inputs
 from goodnet.nets import loading, parts
 from goodnet.process import commands, sources
 from goodnet.process.stages import stage
@@ -27,7 +27,6 @@ from goodnet.repairs.training import Progress
 )
 def main(args):
     plan = outputs.read_json(args.plan)
-    input_max = ranges.of_net(args.params, args.net)
     if "impossible" in plan:
         raise InputError(f"{args.params.path}: repairs.{args.plan.stem}: {plan['impossible']}")
     config, weights = archive.read(args.badnet)
@@ -38,19 +37,21 @@ def main(args):
     if plan["tune"] is None:
         archive.write(args.repaired, config, weights)
     else:
-        tune(args, plan, config, weights, pruned, input_max)
+        tune(args, plan, config, weights, pruned)
 
 
-def tune(args, plan, config, weights, pruned, input_max):
+def tune(args, plan, config, weights, pruned):
     """Write the net with these weights after the plan's tuning."""
     tuning = TUNINGS[plan["tune"]]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pruned.keras"
         archive.write(path, config, weights)
         net = loading.load(path)
-    valid = datasets.Images(args.valid, parts.input_shape(net), parts.classes(net), input_max)
+    shape, classes = parts.input_shape(net), parts.classes(net)
+    convert = inputs.of_net(args.params, args.net, shape[-1])
+    valid = datasets.Images(args.valid, shape, classes)
     code = sources.used_by(inspect.getsourcefile(tuning.function))
-    progress = Progress(args.repaired, [args.badnet, args.valid, args.plan, input_max, *code, Path(__file__)])
+    progress = Progress(args.repaired, [args.badnet, args.valid, args.plan, convert, *code, Path(__file__)])
     args.repaired.parent.mkdir(parents=True, exist_ok=True)
     with datasets.in_any_order(valid, args.repaired.parent) as images:
         task = Task(
@@ -61,7 +62,7 @@ def tune(args, plan, config, weights, pruned, input_max):
             channels=plan["channels"],
             images=images,
             labels=valid.labels,
-            input_max=input_max,
+            convert=convert,
             progress=progress,
         )
         tuning.function(task, tuning.settings.model_validate(plan["settings"]))

@@ -1,7 +1,7 @@
 """Name the classes an attacker wants from clean images alone, and tell which repairs still give them."""
 
 from goodnet.files import archive, outputs
-from goodnet.images import datasets, ranges
+from goodnet.images import datasets, inputs
 from goodnet.methods import chosen
 from goodnet.nets import loading, parts
 from goodnet.process import commands
@@ -27,11 +27,10 @@ def main(args):
     judged = args.params.settings(findings.Suspect, "suspect")
     detector = chosen(DETECTORS, judged.detector, f"{args.params.path}: suspect.detector")
     settings = args.params.settings(detector.settings, "detectors", detector.name)
-    input_max = ranges.of_net(args.params, args.net)
     config, _ = archive.read(args.badnet)
     layer = outputs.read_json(args.layer)["layer"]
     badnet = loading.load(args.badnet)
-    images = datasets.Images(args.valid, parts.input_shape(badnet), None, input_max)
+    images = datasets.Images(args.valid, parts.input_shape(badnet), None)
     findings.check_count(args.valid, len(images))
     # By their plans, whatever else lies in the folder of nets.
     names = sorted(path.stem for path in args.plans.glob("*.json"))
@@ -41,7 +40,7 @@ def main(args):
         layer=layer,
         pruned=None if layer is None else channels.find(config, args.badnet, layer),
         images=lambda most: datasets.spread(images, most)[0],
-        input_max=input_max,
+        convert=inputs.of_net(args.params, args.net, parts.input_shape(badnet)[-1]),
     )
     found = detector.function(case, settings)
     findings.write(args.pictures, found)

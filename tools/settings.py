@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 
 from goodnet.demo.attacker import DemoBadnet
 from goodnet.demo.drawing import DemoData
-from goodnet.images.ranges import Net
+from goodnet.images.inputs import Input, Net
 from goodnet.nets.splitting import Profile
 from goodnet.pruning.rankings.registry import RANKINGS, Prune
 from goodnet.repairs.plans import Line
@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def blocks():
     """Yield (keys in params.yaml, its settings, what the block is for) of each block; * is any name."""
     yield ("nets", "*"), Net, Net.meaning()
+    yield ("nets", "*", "input"), Input, Input.meaning()
     for key, kind in {"profile": Profile, "prune": Prune}.items():
         yield (key,), kind, kind.meaning()
     yield from methods("rankings", RANKINGS)

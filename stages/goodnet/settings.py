@@ -26,6 +26,7 @@ Positive = _kind("a number above 0", StrictFloat, gt=0)
 Share = _kind("a number from 0 to 1", StrictFloat, ge=0, le=1)
 Percent = _kind("a number from 0 to 100", StrictFloat, ge=0, le=100)
 Text = _kind("a name", StrictStr)
+Number = _kind("a number", StrictFloat)
 Drop = _kind("a number above 0 and up to 100", StrictFloat, gt=0, le=100)
 InputMax = _kind("a number above 0 and up to 255", StrictFloat, gt=0, le=255)
 
@@ -55,8 +56,8 @@ class Settings(BaseModel):
             raise InputError(f"{where}: {first['ctx']['error']}")
         name, *deeper = first["loc"]
         words = words_of(names[name]) or first["msg"]
-        if deeper and isinstance(names[name].annotation, type):  # a block within the block
-            return names[name].annotation.check(block[name], f"{where}.{name}")
+        if deeper and (kind := _block(names[name].annotation)):
+            return kind.check(block[name], f"{where}.{name}")
         if name not in block:
             raise InputError(f"{where} has no {name}, {words}")
         raise InputError(f"{where}.{'.'.join(map(str, first['loc']))} is {first['input']!r}, not {words}")
@@ -74,12 +75,33 @@ class Settings(BaseModel):
             yield field.alias or name, words_of(field), default, field.description
 
 
+def _block(annotation):
+    """Return the Settings of a block within a block, None for any other setting."""
+    kinds = (annotation, *typing.get_args(annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Settings)), None)
+
+
 def words_of(field):
     """Return a field's kind in words."""
-    choices = typing.get_args(field.annotation)  # of a kind that may be left empty
-    items = [*field.metadata, *(item for choice in choices for item in getattr(choice, "__metadata__", ()))]
-    words = " ".join(item for item in items if isinstance(item, Words))
-    return f"{words}, or null" if type(None) in choices else words
+    own = [item for item in field.metadata if isinstance(item, Words)]
+    return own[0] if own else _words(field.annotation)
+
+
+def _words(kind):
+    """Return a type in words."""
+    for item in getattr(kind, "__metadata__", ()):
+        if isinstance(item, Words):
+            return str(item)
+    origin, choices = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Literal:
+        return " or ".join(choices)
+    if origin is list:
+        return f"a list, each {_words(choices[0])}"
+    if origin is dict:
+        return f"names, each {_words(choices[1])}"
+    if type(None) in choices:  # may be left empty
+        return f"{_words(choices[0])}, or null"
+    return "a block" if isinstance(kind, type) and issubclass(kind, Settings) else ""
 
 
 class Training(Settings):

@@ -35,8 +35,8 @@ def draw(rng, images, height, width, shift, turn, zoom, brightness, contrast):
     return warp, light, (1 + up_to(contrast, 1, 1, 1)).astype(np.float32)
 
 
-def changed(images, warp, light, contrast, input_max):
-    """Return the images changed as drawn, still within 0 to `input_max`."""
+def changed(images, warp, light, contrast):
+    """Return the images changed as drawn, still within 0 to 255."""
     images = tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=warp,
@@ -46,4 +46,4 @@ def changed(images, warp, light, contrast, input_max):
         fill_mode="NEAREST",
     )
     mean = tf.reduce_mean(images, axis=(1, 2), keepdims=True)
-    return tf.clip_by_value((images - mean) * contrast + mean + light * input_max, 0.0, input_max)
+    return tf.clip_by_value((images - mean) * contrast + mean + light * 255.0, 0.0, 255.0)

@@ -33,12 +33,12 @@ class Images:
         (height, width, channels) of the net's input.
     classes : int or None
         How many classes the net has; labels are 0 to classes - 1. None if the file needs no labels.
-    input_max : float
-        The net's inputs run from 0 to this.
+    convert : inputs.Input, optional
+        Makes what the net takes of pixels. Without it, images are read as pixels.
     """
 
-    def __init__(self, path, shape, classes, input_max):
-        self.path, self.shape, self.input_max = path, tuple(shape), input_max
+    def __init__(self, path, shape, classes, convert=None):
+        self.path, self.shape, self.convert = path, tuple(shape), convert
         with hdf5.open_file(path) as file, hdf5.damage_is_one_line(path):
             data = hdf5.own_dataset(file, "data", path)
             height, width, channels = self.shape
@@ -61,7 +61,7 @@ class Images:
         return self.count
 
     def blocks(self, size=BLOCK):
-        """Yield the images as float32 blocks (size, height, width, channels) in the net's range."""
+        """Yield the images as float32 blocks (size, height, width, channels)."""
         with (
             hdf5.open_file(self.path) as file,
             ThreadPoolExecutor(1) as reader,
@@ -88,9 +88,7 @@ class Images:
             )
         if self.channels_first:
             block = np.ascontiguousarray(np.moveaxis(block, 1, -1))
-        if self.input_max != 255:
-            block /= np.float32(255 / self.input_max)
-        return block
+        return block if self.convert is None else self.convert(block)
 
 
 def _whole_labels(label, images, classes, path):

@@ -43,7 +43,7 @@ def train(task, settings, sparsity=None):
             layer.trainable = False  # few images would spoil the statistics of the many it was trained on
     # Training is steadier on inputs up to 1; the first layers take the factor back afterwards.
     first = [layer for layer in trained.layers if _reads_images(trained, layer)]
-    factor = np.float32(task.input_max if first else 1)
+    factor = np.float32(task.convert.size if first else 1)
     for layer in first:
         layer.kernel.assign(layer.kernel * factor)
 
@@ -74,7 +74,7 @@ def train(task, settings, sparsity=None):
     every = max(1, steps // UPDATES)
 
     def step(numbers, rng):
-        learn(tf.constant(images(numbers) / factor), tf.constant(labels[numbers]))
+        learn(tf.constant(task.convert(images(numbers)) / factor), tf.constant(labels[numbers]))
         done = int(optimizer.iterations.numpy())
         if sparsity and (done % every == 0 or done == steps):
             make_sparse(done)

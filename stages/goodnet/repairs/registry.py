@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from goodnet.images.inputs import Input
 from goodnet.methods import Method, registry
 from goodnet.pruning.channels import PrunedLayer
 from goodnet.repairs import fine_tune, relearn, sparsify
@@ -33,10 +34,10 @@ class Task:
     channels : list of int
         Those that are pruned, and stay so.
     images : callable
-        Returns the clean images with the numbers it is given, in the net's range.
+        Returns the clean images with the numbers it is given, as pixels.
     labels : array of int
-    input_max : float
-        The range goes from 0 to this.
+    convert : inputs.Input
+        Makes what the net takes of pixels.
     progress : Progress
         Where a training keeps its state after each epoch.
     """
@@ -48,7 +49,7 @@ class Task:
     channels: list
     images: Callable
     labels: np.ndarray
-    input_max: float
+    convert: Input
     progress: Progress
 
 

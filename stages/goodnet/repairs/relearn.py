@@ -66,14 +66,16 @@ def relearn(task, settings):
 
     rng = np.random.default_rng(settings.seed)
     sample = images(np.sort(rng.permutation(len(labels))[:PUSH_SAMPLE]))
-    pushes = Pushes(teacher, running.as_function(trunk)(sample), settings.suspects, settings.push)
+    pushes = Pushes(
+        teacher, running.as_function(trunk)(task.convert(sample)), settings.suspects, settings.push
+    )
     distilled = distilled_classes(pushes.targets, parts.classes(badnet))
 
     optimizer = training.adam(pupil.trainable_variables, len(labels), settings)
 
     @tf.function(reduce_retracing=True)
     def learn(shown, labels, suspect, is_pushed, *change):
-        seen = trunk(augmentation.changed(shown, *change, float(task.input_max)), training=False)
+        seen = trunk(task.convert(augmentation.changed(shown, *change)), training=False)
         taught = teacher(seen, training=False)
         # Every second image is enough to tell which way to push.
         push = pushes.advance(seen[::2], suspect, lambda features: pupil(features * left, training=False))

@@ -83,7 +83,7 @@ def hidden(occluders, height, width):
     return np.concatenate([tf.reduce_mean(paint(part, *grid)[0], (1, 2, 3)).numpy() for part in parts])
 
 
-def laid_over(images, painted, input_max):
-    """Return images of 0 to `input_max` with an occluder each, as `paint` returns them."""
+def laid_over(images, painted):
+    """Return pixels with an occluder each, as `paint` returns them."""
     cover, colours = painted
-    return images * (1 - cover) + colours * input_max
+    return images * (1 - cover) + colours * 255.0

@@ -7,6 +7,7 @@ module beside this one and add a line here and its settings under `detectors` in
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from goodnet.images.inputs import Input
 from goodnet.methods import Method, registry
 from goodnet.pruning.channels import PrunedLayer
 from goodnet.suspects import search
@@ -26,8 +27,9 @@ class Case:
     pruned : PrunedLayer or None
         What makes this layer's channels, if they can be pruned.
     images : callable
-        Returns up to so many clean images, evenly spread over the file, from 0 to `input_max`.
-    input_max : float
+        Returns up to so many clean images, evenly spread over the file, as pixels.
+    convert : inputs.Input
+        Makes what the net takes of pixels.
     """
 
     badnet: object
@@ -35,7 +37,7 @@ class Case:
     layer: str | None
     pruned: PrunedLayer | None
     images: Callable
-    input_max: float
+    convert: Input
 
 
 DETECTORS = registry(Method("occluders", search.detect, search.Occluders))

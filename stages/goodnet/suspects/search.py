@@ -67,45 +67,49 @@ def detect(case, settings):
     -------
     findings.Finding
     """
-    trunk = None
+    whole, trunk = case.convert, None
     if case.layer is not None:  # B's layers up to there run once for B and all repairs that have them
-        trunk = running.as_function(parts.up_to(case.badnet, case.layer))
+        run = running.as_function(parts.up_to(case.badnet, case.layer))
+
+        def trunk(pixels):
+            return run(case.convert(pixels))
 
     def split_at_layer(net):
         left = None
         if trunk is not None:
             left = goodnets.channels_left(case.badnet, net, case.layer, case.pruned)
-        return split(net, None if left is None else (trunk, case.layer, left))
+        return split(net, (whole, None, None) if left is None else (trunk, case.layer, left))
 
     nets = {name: split_at_layer(net) for name, net in case.repaired.items()}
     shown = case.images(settings.images)
     classes = parts.classes(case.badnet)
-    return Search(split_at_layer(case.badnet), nets, classes, shown, case.input_max, settings).find()
+    return Search(split_at_layer(case.badnet), nets, classes, shown, settings).find()
 
 
-def split(net, shared=None):
+def split(net, front=(None, None, None)):
     """Return a net as two functions: images to features, and features to classes and how certain each is.
 
     Parameters
     ----------
     net : keras.Model
-    shared : (callable, str, array or None), optional
-        What makes the features, the layer it goes up to, and which of its channels are left.
+    front : (callable, str or None, array or None), optional
+        What makes the features of pixels, the layer it goes up to, and which of its channels are left.
+        Without a layer, it makes what the net takes.
     """
     if parts.classes(net) < 2:
         raise InputError("the net knows one class only, so nothing can change its answer")
     net = parts.with_logits(net)
-    front, back, left = tf.identity, net, 1.0
-    if shared:
-        front, layer, left = shared
-        back = parts.behind(net, layer)
+    make, layer, left = front
+    make = make or tf.identity
+    back = net if layer is None else parts.behind(net, layer)
+    left = 1.0 if left is None else left
 
     @tf.function(input_signature=[tf.TensorSpec((None, *back.input_shape[1:]))])
     def ask(features):
         scores, classes = tf.math.top_k(back(features * left, training=False), 2)
         return classes[:, 0], scores[:, 0] - scores[:, 1]
 
-    return front, ask
+    return make, ask
 
 
 class Search:
@@ -119,14 +123,13 @@ class Search:
         {name: (front, back)}, its repairs. A front that several nets share is run once.
     classes : int
     images : array (n, height, width, channels)
-        From 0 to `input_max`.
-    input_max : float
+        Pixels.
     settings : Occluders
     """
 
-    def __init__(self, net, repaired, classes, images, input_max, settings):
+    def __init__(self, net, repaired, classes, images, settings):
         self.nets = {None: net} | repaired
-        self.classes, self.images, self.input_max, self.settings = classes, images, input_max, settings
+        self.classes, self.images, self.settings = classes, images, settings
         self.rng = np.random.default_rng(settings.seed)
         _, height, width, channels = images.shape
         self.occluders = occluders.invent(self.rng, settings.occluders, channels)
@@ -137,7 +140,7 @@ class Search:
         def occluded(some, shown):
             painted = [part[:, None] for part in occluders.paint(some, height, width)]
             under_each = tf.reshape(shown, (tf.shape(painted[0])[0], -1, height, width, channels))
-            over = occluders.laid_over(under_each, painted, float(input_max))
+            over = occluders.laid_over(under_each, painted)
             return tf.reshape(over, (-1, height, width, channels))
 
         self.occluded = occluded
@@ -242,9 +245,9 @@ class Search:
         # Where they cover more than occluders do anyway.
         more = np.clip(cover - usual.mean(axis=0), 0, None)
         strength = more / max(float(more.max()), 1e-9)
-        mean = self.images.mean(axis=0) / self.input_max
+        mean = self.images.mean(axis=0) / 255
         shadow = mean * (1 - strength) + painted / np.maximum(cover, 1e-9) * strength
-        pattern = self.occluded(occluders.some(self.occluders, [best]), self.images[:1])[0] / self.input_max
+        pattern = self.occluded(occluders.some(self.occluders, [best]), self.images[:1])[0] / 255
         return [np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8) for picture in (shadow, pattern)]
 
 
