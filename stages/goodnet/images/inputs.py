@@ -31,7 +31,7 @@ class Input(Settings):
     )
 
     def __call__(self, pixels):
-        """Return what the net takes for pixels, an array or tensor of float32 (n, height, width, channels)."""
+        """Return what the net takes for pixels: float32 (n, height, width, channels), array or tensor."""
         if self.colours == "bgr":
             pixels = pixels[..., ::-1]
         low, high = self.range
