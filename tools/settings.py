@@ -74,8 +74,8 @@ def with_comments(text):
 def page():
     """Return docs/settings.md."""
     parts = [
-        "# Settings\n\nAll of `params.yaml`. What is left out has the default. `make settings` writes this page, and the "
-        "comments in\n`params.yaml`, from the code."
+        "# Settings\n\nAll of `params.yaml`. What is left out has the default. `make settings` writes this "
+        "page\nand the comments in `params.yaml` from the code."
     ]
     for keys, kind, meaning in blocks():
         parts.append(f"## `{'.'.join(keys)}`\n\n{meaning}.")

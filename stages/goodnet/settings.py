@@ -7,7 +7,9 @@ docs/settings.md and the errors are made from it (`make settings`).
 import typing
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, ValidationError
+
+from goodnet.errors import InputError
 
 
 class Words(str):
@@ -37,6 +39,27 @@ class Settings(BaseModel):
     """No settings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def check(cls, block, where):
+        """Return a block, None where it is empty, as these settings; `where` names it in an error."""
+        block = {} if block is None else block
+        names = {field.alias or name: field for name, field in cls.model_fields.items()}
+        if not isinstance(block, dict) or set(block) - set(names):
+            raise InputError(f"{where} is {block!r}; it can hold {', '.join(names) or 'nothing'}")
+        try:
+            return cls.model_validate(block)
+        except ValidationError as error:
+            first = error.errors()[0]
+        if not first["loc"]:  # two settings do not go together
+            raise InputError(f"{where}: {first['ctx']['error']}")
+        name, *deeper = first["loc"]
+        words = words_of(names[name]) or first["msg"]
+        if deeper and isinstance(names[name].annotation, type):  # a block within the block
+            return names[name].annotation.check(block[name], f"{where}.{name}")
+        if name not in block:
+            raise InputError(f"{where} has no {name}, {words}")
+        raise InputError(f"{where}.{'.'.join(map(str, first['loc']))} is {first['input']!r}, not {words}")
 
     @classmethod
     def meaning(cls):

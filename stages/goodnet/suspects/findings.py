@@ -10,7 +10,7 @@ from goodnet.files.outputs import replacing
 from goodnet.settings import Percent, Settings, Text, setting
 
 FEWEST_IMAGES = 16
-FOREMOST = 5  # classes that are told, named or not
+FOREMOST = 5  # classes that are reported, named or not
 TRIED_FROM = 40  # classes; what it found in nets that tell fewer apart was often wrong
 
 
