@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 
-from goodnet.evaluation import metrics, predictions
+from goodnet.evaluation import metrics, predictions, tested
 from goodnet.files import outputs
 from goodnet.images import datasets, inputs
 from goodnet.nets import loading, parts, running
@@ -35,7 +35,7 @@ def main(args):
         front, back = parts.up_to(net, layer), running.as_function(parts.behind(net, layer))
         shape, front = front.output.shape[1:], running.as_function(front)
     convert = inputs.of_net(args.params, args.net, parts.input_shape(net)[-1])
-    files = predictions.images_of(net, args.test, args.poisoned, convert)
+    files = tested.images_of(net, args.test, args.poisoned, convert)
     answers = {}
     with outputs.replacing(args.activations) as partial, h5py.File(partial, "w") as file:
         for name, images in files.items():

@@ -2,7 +2,7 @@
 
 import h5py
 
-from goodnet.evaluation import metrics, predictions
+from goodnet.evaluation import metrics, predictions, tested
 from goodnet.files import archive, outputs
 from goodnet.images import datasets, inputs
 from goodnet.nets import goodnets, loading, parts, running
@@ -28,7 +28,7 @@ def main(args):
     config, weights = archive.read(args.repaired)
     badnet, repaired = loading.load(args.badnet), loading.load(args.repaired)
     convert = inputs.of_net(args.params, args.net, parts.input_shape(badnet)[-1])
-    files = predictions.images_of(repaired, args.test, args.poisoned, convert)
+    files = tested.images_of(repaired, args.test, args.poisoned, convert)
     with h5py.File(args.activations) as activations:
         layer, left = outputs.read_json(args.layer)["layer"], None
         if layer is not None:
