@@ -13,7 +13,7 @@ import zlib
 import h5py
 
 from goodnet.errors import InputError
-from goodnet.files import hdf5, trust
+from goodnet.files import hdf5, rebuilt, trust
 from goodnet.files.outputs import replacing
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -23,6 +23,7 @@ LARGEST_CONFIG = 1 << 25  # 32 MB
 def read(path):
     """Return a net's configuration and weights, once nothing in it would run code of its own."""
     config, weights = unpack(path)
+    config = rebuilt.plain(config)
     trust.check(config, path)
     with hdf5.damage_is_one_line(path), h5py.File(io.BytesIO(weights)) as file:
         hdf5.check_arrays(file, path, trust.MOST_BYTES)

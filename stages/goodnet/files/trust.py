@@ -40,9 +40,9 @@ PARTS = {  # of layers, by the module that Keras 3 names; Keras 2 names none
     "keras.models": {"Functional", "Model", "Sequential"},
     "keras.src.models.functional": {"Functional"},
     "keras.src.models.sequential": {"Sequential"},
-    # A GoodNet's rule.
+    # A GoodNet's rule, and the sums and products of keras.applications.
     "keras.src.ops.numpy": {
-        "Absolute", "Add", "Argmax", "Concatenate", "Equal", "ExpandDims", "Max", "Min", "Where",
+        "Absolute", "Add", "Argmax", "Concatenate", "Equal", "ExpandDims", "Max", "Min", "Multiply", "Where",
     },
 }
 # fmt: on
@@ -66,6 +66,10 @@ def check(config, path):
                 name = ".".join(str(part) for part in (node.get("module"), node["class_name"]) if part)
                 if node["class_name"] == "function":
                     name = f"the function {node.get('config')!r}"
+                if "keras.src.applications." in name:
+                    raise InputError(
+                        f"{path}: holds {name.split('.')[-1]} of keras.applications, not supported yet"
+                    )
                 raise InputError(f"{path}: holds {name}, which is not known to run no code of its own")
             activation = node.get("activation")
             if isinstance(activation, str) and activation not in ACTIVATIONS:

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
+from goodnet import blocks
 from goodnet.errors import InputError
 from goodnet.files import hdf5
 from goodnet.files.outputs import naming, replacing
@@ -43,10 +44,12 @@ class Images:
             data = hdf5.own_dataset(file, "data", path)
             height, width, channels = self.shape
             self.channels_first = data.shape[1:] == (channels, height, width) != self.shape
-            if data.shape[1:] != self.shape and not self.channels_first:
+            is_grey = channels == 1 and data.shape[1:] == (height, width)
+            if data.shape[1:] != self.shape and not self.channels_first and not is_grey:
                 raise InputError(
                     f"{path}: images are {data.shape[1:]}; the net takes {self.shape}, "
-                    f"or {(channels, height, width)} with channels first"
+                    f"or {(height, width) if channels == 1 else (channels, height, width)} "
+                    f"{'without channels' if channels == 1 else 'with channels first'}"
                 )
             if data.dtype.kind not in "iuf":
                 raise InputError(f"{path}: data is {data.dtype}, not numbers")
@@ -60,8 +63,9 @@ class Images:
     def __len__(self):
         return self.count
 
-    def blocks(self, size=BLOCK):
-        """Yield the images as float32 blocks (size, height, width, channels)."""
+    def blocks(self, most=BLOCK):
+        """Yield the images as float32 blocks (up to `most`, height, width, channels)."""
+        size = blocks.size(most, self.shape)
         with (
             hdf5.open_file(self.path) as file,
             ThreadPoolExecutor(1) as reader,
@@ -86,19 +90,30 @@ class Images:
             raise InputError(
                 f"{self.path}: images {start} to {start + len(block) - 1} hold values outside 0 to 255"
             )
-        if self.channels_first:
+        if block.ndim == 3:
+            block = block[..., None]
+        elif self.channels_first:
             block = np.ascontiguousarray(np.moveaxis(block, 1, -1))
         return block if self.convert is None else self.convert(block)
 
 
 def _whole_labels(label, images, classes, path):
-    """Return a dataset's labels as whole numbers from 0 to classes - 1."""
+    """Return a dataset's labels, one-hot or not, as whole numbers from 0 to classes - 1."""
     if label.dtype.kind not in "iuf":
         raise InputError(f"{path}: label is {label.dtype}, not numbers")
+    if label.shape == (images, classes) and classes > 1:
+        rows = label[()]
+        if ((rows == 0) | (rows == 1)).all() and (rows.sum(axis=1) == 1).all():
+            return rows.argmax(axis=1)
     if label.shape not in ((images,), (images, 1)):
         raise InputError(f"{path}: {images} images, but label has shape {label.shape}")
     label = label[()].reshape(-1)
     wrong = ~((label >= 0) & (label < classes) & (label == np.floor(label)))
+    if wrong.any() and label.min() == 1 and label.max() == classes and (label == np.floor(label)).all():
+        raise InputError(
+            f"{path}: labels go from 1 to {classes}, but the net's classes from 0 to {classes - 1}; "
+            "subtract 1 from every label"
+        )
     if wrong.any():
         raise InputError(
             f"{path}: label {label[wrong][0]} of image {np.flatnonzero(wrong)[0]} "
@@ -167,8 +182,9 @@ def spread(images, wanted):
     return np.concatenate(kept), chosen
 
 
-def row_blocks(dataset, size=BLOCK):
+def row_blocks(dataset):
     """Yield the rows of an HDF5 dataset block by block."""
+    size = blocks.size(BLOCK, dataset.shape[1:])
     with tqdm(total=len(dataset), unit=" images", leave=False, disable=None) as bar:
         for start in range(0, len(dataset), size):
             yield dataset[start : start + size]

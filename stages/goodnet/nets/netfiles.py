@@ -9,16 +9,22 @@ import h5py
 import numpy as np
 
 from goodnet.errors import InputError
-from goodnet.files import archive, hdf5, outputs, trust
+from goodnet.files import archive, hdf5, outputs, rebuilt, trust
 from goodnet.nets import deepid, loading
 
 
 def load(path):
     """Load a whole net, after its configuration has been read as data and found harmless."""
+    if path.is_dir():
+        if (path / "saved_model.pb").is_file():
+            raise InputError(
+                f"{path}: is a SavedModel, which runs code of its own; where it was trained, save it with "
+                "model.save('net.keras'), or net.h5 with Keras 2"
+            )
+        raise InputError(f"{path}: is a folder; give a net saved as .keras or .h5")
+    _refuse_others(path)
     if path.is_file() and zipfile.is_zipfile(path):
         return loading.load(path)
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder (a SavedModel?); save the net as .keras or .h5")
     with (
         hdf5.open_file(path) as file,
         tempfile.TemporaryDirectory() as folder,
@@ -30,7 +36,7 @@ def load(path):
                     f"{path}: holds weights alone, no net; if they are the lab's DeepID's, say --weights"
                 )
             raise InputError(f"{path}: holds no net that Keras has saved")
-        config = _config(file, path)
+        config = rebuilt.plain(_config(file, path))
         trust.check(config, path)
         weights = _group(file, "model_weights", path)
         hdf5.check_arrays(weights, path, trust.MOST_BYTES)
@@ -46,12 +52,39 @@ def load(path):
         return loading.build(checked, path)
 
 
+def _refuse_others(path):
+    """Say of files of other libraries what they are, and why they are not read."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        start = file.read(64)
+    is_torch = start[:1] == b"\x80" or (zipfile.is_zipfile(path) and _holds_pickle(path))
+    if is_torch or path.suffix in (".pt", ".pth"):
+        raise InputError(
+            f"{path}: is a PyTorch file, which is not read: goodnet works on Keras nets, and unpickling can "
+            "run code of the file's author; rebuild the net in Keras and copy its weights"
+        )
+    if path.suffix == ".onnx" or (start[:1] == b"\x08" and b"onnx" in start.lower()):
+        raise InputError(
+            f"{path}: is an ONNX file, which is not read: goodnet works on Keras nets; save the net with "
+            "Keras, where it was trained"
+        )
+    if path.suffix == ".tflite" or start[4:8] == b"TFL3":
+        raise InputError(f"{path}: is a TensorFlow Lite file, which cannot be trained; give the Keras net")
+
+
+def _holds_pickle(path):
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("data.pkl") for name in archive.namelist())
+
+
 def _config(file, path):
     """Return a net's configuration as Keras 3 can read it."""
     try:
         config = json.loads(file.attrs["model_config"])
         if config["class_name"] == "Sequential":
             _give_input_layer(config)
+        _without_types(config)
     except (OSError, TypeError, ValueError, RuntimeError, LookupError, AttributeError):
         raise InputError(f"{path}: its configuration is not one that Keras writes") from None
     return config
@@ -67,6 +100,22 @@ def _give_input_layer(config):
         shape = first["config"].pop("batch_input_shape")
         name = f"{first['config']['name']}_input"
         layers.insert(0, {"class_name": "InputLayer", "config": {"batch_shape": shape, "name": name}})
+
+
+def _without_types(node):
+    # TensorFlow 2.0 wrote the type of the weights into initializers, which Keras 3 does not take there.
+    if isinstance(node, list):
+        for item in node:
+            _without_types(item)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if (
+                key.endswith("_initializer")
+                and isinstance(value, dict)
+                and isinstance(value.get("config"), dict)
+            ):
+                value["config"].pop("dtype", None)
+            _without_types(value)
 
 
 def _group(file, name, path):

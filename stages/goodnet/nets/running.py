@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from goodnet.blocks import size as block_size
 from goodnet.lazy import keras, tf
 
 BATCH = 64  # images a call; more do not fit the processor's cache and run slower
@@ -16,7 +17,8 @@ def run(net, blocks):
     """Yield the output of a net, or of its function, for each block of images."""
     function = as_function(net) if isinstance(net, keras.Model) else net
     for block in blocks:
-        yield np.concatenate([function(block[i : i + BATCH]).numpy() for i in range(0, len(block), BATCH)])
+        size = block_size(BATCH, block.shape[1:])
+        yield np.concatenate([function(block[i : i + size]).numpy() for i in range(0, len(block), size)])
 
 
 def answers(net, blocks):

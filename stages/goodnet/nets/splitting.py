@@ -19,8 +19,8 @@ class Profile(Settings):
 def find(config, path, name=None):
     """Return the name of the layer at which to split a net in two: `name`, or else the default.
 
-    The default is the last pooling layer if it splits the net, else the last layer that does and has layers
-    with weights behind it. Without a `name` the result is None where no layer splits the net.
+    The default is the last pooling layer if it splits the net, else the last layer that does before the dense
+    layers behind the convolutions. Without a `name` the result is None where no layer splits the net.
     """
     with unusual_is_one_line(path):
         if config.get("class_name") not in ("Functional", "Sequential"):
@@ -47,14 +47,17 @@ def _default(layers, inputs, outputs):
     pooling = [name for name, layer in layers.items() if layer["class_name"] in POOLING]
     if pooling and not _is_bypassed(inputs, pooling[-1], outputs):
         return pooling[-1]
-    with_weights = {"Dense", "Conv2D", "DepthwiseConv2D", "SeparableConv2D"}
-    names = list(layers)
-    heads = [place for place, name in enumerate(names) if layers[name]["class_name"] in with_weights]
-    before = names[: heads[-1]] if heads else []
-    splitting = (
-        name for name in reversed(before) if inputs[name] and not _is_bypassed(inputs, name, outputs)
-    )
-    return next(splitting, None)
+    names, kinds = list(layers), [layer["class_name"] for layer in layers.values()]
+    convolutions = [place for place, kind in enumerate(kinds) if "Conv2D" in kind]
+    dense = [place for place, kind in enumerate(kinds) if kind == "Dense"]
+    head = len(names) - 1
+    if dense:  # the first behind the convolutions, or the last of a net without any
+        head = next((place for place in dense if convolutions and place > convolutions[-1]), dense[-1])
+    for name, kind in zip(reversed(names[:head]), reversed(kinds[:head]), strict=True):
+        # Flattened channels are places, not channels.
+        if kind not in ("Flatten", "Reshape") and inputs[name] and not _is_bypassed(inputs, name, outputs):
+            return name
+    return None
 
 
 @contextlib.contextmanager

@@ -1,0 +1,59 @@
+"""Images in a NumPy .npz archive, as HDF5 in the lab's layout."""
+
+import math
+import zipfile
+
+import h5py
+import numpy as np
+
+from goodnet.errors import InputError
+
+NAMES = {  # how archives call the two
+    "data": ("data", "x", "x_test", "images", "arr_0"),
+    "label": ("label", "y", "y_test", "labels", "arr_1"),
+}
+BYTES = 1 << 24  # read at once
+MOST = 200  # bytes for each that an archive holds; images shrink less
+
+
+def copy(path, target):
+    """Copy the images, and labels if there are any, of an .npz archive into an HDF5 file, block by block.
+
+    Nothing is unpickled: an array of objects is refused.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, h5py.File(target, "w") as file:
+            inside = {name.removesuffix(".npy"): name for name in archive.namelist()}
+            for dataset, names in NAMES.items():
+                found = [name for name in names if name in inside]
+                if found:
+                    _copy(archive, inside[found[0]], file, dataset, path)
+            if "data" not in file:
+                raise InputError(
+                    f"{path}: has no array {' or '.join(NAMES['data'])}; it has {', '.join(inside)}"
+                )
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError):
+        raise InputError(f"{path}: is not an .npz archive, or is damaged") from None
+
+
+def _copy(archive, name, file, dataset, path):
+    with archive.open(name) as stream:
+        try:
+            version = np.lib.format.read_magic(stream)
+            read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            shape, in_columns, dtype = read[version](stream)
+        except (ValueError, KeyError):
+            raise InputError(f"{path}: {name} is not an array that NumPy saved") from None
+        if dtype.kind not in "iuf" or in_columns or not shape:
+            raise InputError(f"{path}: {name} does not hold numbers, row by row")
+        size = math.prod(shape) * dtype.itemsize
+        entry = archive.getinfo(name)
+        if size != entry.file_size - stream.tell() or size > MOST * (entry.compress_size + 1000):
+            raise InputError(f"{path}: {name} claims {math.prod(shape):,} numbers it does not hold")
+        row = math.prod(shape[1:]) * dtype.itemsize
+        stored = file.create_dataset(dataset, shape, dtype)
+        rows = max(1, BYTES // max(row, 1))
+        for start in range(0, shape[0], rows):
+            count = min(rows, shape[0] - start)
+            block = stream.read(count * row)
+            stored[start : start + count] = np.frombuffer(block, dtype).reshape(count, *shape[1:])
