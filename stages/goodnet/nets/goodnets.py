@@ -100,7 +100,9 @@ def build(badnet, repaired, layer, left):
         same = original.get(layer.name)
         if same is None or same.get_config() != layer.get_config():
             return _renamed(layer, original)(*args, **kwargs)
-        if not all(map(np.array_equal, layer.get_weights(), same.get_weights())):
+        if isinstance(layer, keras.Layer) and not all(
+            map(np.array_equal, layer.get_weights(), same.get_weights())
+        ):
             return _renamed(layer, original)(*args, **kwargs)
         on_same_input = all(
             a is b for a, b in zip(keras.tree.flatten(args), keras.tree.flatten(same.input), strict=True)
@@ -129,6 +131,8 @@ def _renamed(layer, taken):
     """Return a copy of a layer, weights and all, under a name that is not the BadNet's."""
     config = layer.get_config() | {"name": _free(f"repaired_{layer.name}", taken)}
     copy = type(layer).from_config(config)
+    if not isinstance(layer, keras.Layer):  # an operation, which has no weights
+        return copy
     copy.build(keras.tree.map_structure(lambda tensor: tensor.shape, layer.input))
     copy.set_weights(layer.get_weights())
     return copy
