@@ -213,3 +213,17 @@ def test_convnext_is_named_as_not_supported(tmp_path):
     archive.write(tmp_path / "net.keras", parts.config(net), b"")
     with pytest.raises(InputError, match=r"LayerScale of keras\.applications, not supported"):
         archive.read(tmp_path / "net.keras")
+
+
+def test_a_net_that_splits_nowhere_gets_all_that_needs_no_split(tmp_path):
+    """Two towers whose scores are averaged: every layer has another beside it."""
+    images = keras.Input(nets.SHAPE, name="images")
+    towers = [
+        layers.Dense(nets.CLASSES)(layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, activation="relu")(images)))
+        for _ in range(2)
+    ]
+    net = keras.Model(images, layers.Average()(towers))
+    bench = Workbench(tmp_path, net, labels_for(net))
+    bench.configure(repairs="{tuned: {tune: fine_tune, epochs: 1}}")
+    run_stage(tmp_path, "examine", badnet="net.keras", layer="layer.json", curve="curve.json")
+    assert json.loads((tmp_path / "layer.json").read_text()) == {"layer": None}

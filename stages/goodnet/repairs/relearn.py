@@ -17,6 +17,7 @@ held-out images would choose at random.
 
 import numpy as np
 
+from goodnet.errors import InputError
 from goodnet.images import augmentation
 from goodnet.lazy import keras, tf
 from goodnet.nets import loading, parts, running
@@ -56,6 +57,8 @@ def relearn(task, settings):
         The new layers see its pruned channels as zero.
     settings : Relearn
     """
+    if task.layer is None:
+        raise InputError("relearn needs a layer that splits the net in two, and this net has none")
     loading.make_reproducible(settings.seed)
     images, labels = task.images, task.labels
     badnet = parts.with_logits(task.badnet)

@@ -51,8 +51,10 @@ def text(net, layer, order, repairs, attacked, metrics_table, suspicion):
 
     Parameters
     ----------
-    net, layer : str
-        The net's name, and the layer that splits it.
+    net : str
+        Its name.
+    layer : str or None
+        The layer that splits it, if any does.
     order : str or None
         The ranking that repairs prune by, if any prunes.
     repairs : dict
@@ -117,6 +119,8 @@ def _in_words(line):
 
 
 def _channels(layer, order):
+    if layer is None:
+        return "No layer splits the net in two, so channels cannot be pruned and no layers are shared."
     if order is None:
         return f"The net is split at layer `{layer}`. No repair prunes."
     rule = RANKINGS[order].meaning.removesuffix(".")
