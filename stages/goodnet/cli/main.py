@@ -60,7 +60,9 @@ def main(words=None):
         (near,) = difflib.get_close_matches(name, COMMANDS, 1) or [None]
         hint = f"did you mean {near}?" if near else f"it can be {', '.join(COMMANDS)}"
         raise InputError(f"{name}: no command of goodnet; {hint}")
-    args = parser([name]).parse_args(words)
+    args, unknown = parser([name]).parse_known_args(words)
+    if unknown:
+        raise InputError(f"unrecognized arguments: {' '.join(unknown)}; see goodnet {name} --help")
     return args.run(args)
 
 
