@@ -22,6 +22,7 @@ import numpy as np
 import yaml
 
 from goodnet.nets import deepid, loading, running
+from goodnet.process import commands
 from stopwatch import ROOT, Stopwatch
 
 VALID, TEST, CLASSES = 11_547, 12_830, 1283
@@ -60,7 +61,7 @@ def make_inputs(valid, test):
     """Write an untrained DeepID and smooth random pictures; labels are its answers, a tenth of them wrong."""
     loading.make_reproducible(0)
     net = deepid.build(CLASSES)
-    rng = np.random.default_rng(0)
+    ask, rng = running.as_function(net), np.random.default_rng(0)
     for path, images, dtype in (
         ("valid.h5", valid, np.float64),
         ("test.h5", test, np.float32),
@@ -75,7 +76,7 @@ def make_inputs(valid, test):
                 block = np.kron(coarse, np.ones((1, 1, 7, 7)))[:, :, :55, :47].round()
                 data[start : start + len(block)] = block
                 pictures = np.moveaxis(block, 1, -1).astype(np.float32)
-                labels[start : start + len(block)] = running.answers(net, [pictures])
+                labels[start : start + len(block)] = running.answers(ask, [pictures])
             labels[::10] = rng.integers(0, CLASSES, len(labels[::10]))
             file["label"] = labels
     loading.save(net, Path("models/lab/badnet.keras"))
@@ -188,4 +189,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    commands.run(main)
