@@ -231,6 +231,8 @@ def test_ctrl_c_ends_a_command_by_its_signal_with_one_line(files, photos):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell that runs the tests in the background has its children ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout.readline().startswith("0.png: ")
     process.send_signal(signal.SIGINT)
@@ -332,9 +334,14 @@ def test_a_net_is_added(clone, files, said, badnet, monkeypatch):
     assert "elsewhere" in refusal(*words[:-4], "--poisoned", f"other={placed}", "--input-max", "255")
     again = contents(clone.path)
     text = (clone.path / "params.yaml").read_text()
-    assert said(*words[:-1], "254.5")[0] == 0
-    changed = {name for name, content in contents(clone.path).items() if again.get(name) != content}
-    assert {str(name) for name in changed} == {"params.yaml"}, "added once more, with another range"
+    assert said(*words[:-4], "--input-max", "254.5")[0] == 0, "once more, with another range and no trigger"
+    changed = {
+        str(name)
+        for name, content in (contents(clone.path).items() ^ again.items())
+        if name.parts[0] != ".dvc"
+    }
+    assert changed == {"params.yaml", "data/mine/poisoned.dvc", "data/mine/poisoned/red.h5"}
+    assert not placed.exists()
     assert (clone.path / "params.yaml").read_text() == text.replace(
         "mine: {input_max: 255}", "mine: {input_max: 254.5}"
     )
@@ -728,12 +735,16 @@ def test_suspect_chooses_the_range(pale, files, said, small_project, tmp_path):
     for number, image in enumerate(PICTURES[:40].astype(np.uint8)):
         Image.fromarray(image).save(folder / f"{number:03}.png")
     write_images(tmp_path / "same.h5", PICTURES[:40])
-    ways = [
-        said("suspect", files / "bad.h5", where, "--project", small_project, "--json")
-        for where in (folder, tmp_path / "same.h5")
-    ]
-    assert ways[0] == ways[1] and json.loads("\n".join(ways[0][1]))
-    assert "inputs taken as 0 to 255: " in ways[0][2][1] and "--input-max overrides" in ways[0][2][1]
+
+    def ways(*words):
+        words = [*words, "--project", small_project, "--json"]
+        found = [said("suspect", files / "bad.h5", where, *words) for where in (folder, tmp_path / "same.h5")]
+        assert found[0] == found[1]
+        return found[0]
+
+    chosen, divided = ways(), ways("--input-max", 1)
+    assert "inputs taken as 0 to 255: " in chosen[2][1] and "--input-max overrides" in chosen[2][1]
+    assert json.loads("\n".join(chosen[1])) != json.loads("\n".join(divided[1]))
 
 
 def test_suspect_refuses(pale, files, small_project, odd_files, tmp_path):

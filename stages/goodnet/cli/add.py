@@ -155,7 +155,7 @@ def run(args):
     check_name(args.name, folder)
     poisoned = split_poisoned(args.poisoned)
     params = project.params(folder)
-    edited = params_file.with_net(params, args.name, args.input_max)
+    params_file.with_net(params, args.name, args.input_max)  # is refused now or not at all
     data, badnet = folder / "data" / args.name, folder / "models" / args.name / "badnet.keras"
     placed, labels = (data, badnet.parent), () if args.unlabelled else ("label",)
     check_file(args.net, placed)
@@ -194,6 +194,8 @@ def run(args):
     dvc = [sys.executable, "-m", "dvc", "add", "--quiet", *(str(path.relative_to(folder)) for path in places)]
     if subprocess.run(dvc, cwd=folder, check=False).returncode:
         raise InputError("dvc add: failed as said above; once that is put right, run this again")
+    # As the file is now: it may have been edited meanwhile.
+    edited = params_file.with_net(project.params(folder), args.name, args.input_max)
     outputs.write_text(params.path, edited)
     print("make repro")
     print(f"git add -A && git commit -m 'Repair {args.name}'")

@@ -39,7 +39,8 @@ def input_max(folder, net):
     kind = net.resolve().relative_to((folder / "models").resolve()).parts[0]
     settings = params(folder)
     name = settings.value("badnet") if kind in ("repaired", "goodnet") else kind
-    return ranges.of_net(settings, name) if name in settings.value("nets") else None
+    nets = settings.value("nets")
+    return ranges.of_net(settings, name) if isinstance(nets, dict) and name in nets else None
 
 
 def _is_project(folder):

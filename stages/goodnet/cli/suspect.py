@@ -53,9 +53,7 @@ class Clean:
     def take(self, shape, input_max, most):
         """Return up to so many, evenly spread, as a net takes them."""
         if not self.files:
-            images = datasets.Images(self.path, shape, None, input_max)
-            findings.check_count(self.path, len(images))
-            return datasets.spread(images, most)[0]
+            return datasets.spread(datasets.Images(self.path, shape, None, input_max), most)[0]
         chosen = datasets.evenly(len(self.files), most)
         images = np.stack([photos.read(self.files[number], shape) for number in chosen])
         return images.astype(np.float32) / np.float32(255 / input_max)
@@ -68,7 +66,8 @@ def find_images(path):
         findings.check_count(path, len(files))
         return Clean(path, files)
     with hdf5.open_file(path) as file:
-        hdf5.own_dataset(file, "data", path)
+        shape = hdf5.own_dataset(file, "data", path).shape
+        findings.check_count(path, shape[0] if shape else 0)
     return Clean(path, [])
 
 
