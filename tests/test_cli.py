@@ -17,12 +17,13 @@ from PIL import Image
 
 import nets
 from conftest import ROOT, Project
-from goodnet.cli import main, params_file
+from goodnet.cli import main, params_file, suspect
 from goodnet.errors import InputError
 from goodnet.files import lab, outputs
 from goodnet.nets import goodnets, loading, parts
 from goodnet.params import Params
 from goodnet.pruning import channels
+from goodnet.suspects.registry import DETECTORS
 
 PICTURES = nets.pictures(400, seed=5)
 STAMPED = PICTURES.copy()
@@ -713,38 +714,39 @@ def test_suspect_names_the_attackers_class(pale, said, small_project):
     assert lines[1].startswith("Scores: class 2 ") and "images 40, occluders 200" in lines[2]
     assert len(lines) == 3
     assert notes == [f"settings: {small_project / 'params.yaml'}, detectors.occluders"]
-    code, lines, _ = said("suspect", pale / "backdoored.keras", *words, "--json")
-    found = json.loads("\n".join(lines))
-    assert code == 1 and found["named"] == "2" and found["classes"][0]["moved"] >= 60
     code, lines, _ = said("suspect", pale / "clean.keras", *words)
     assert code == 0 and lines[0].startswith("No sign of a backdoor")
 
 
-def test_suspect_without_a_project_takes_the_defaults(pale, said, monkeypatch):
-    monkeypatch.chdir(pale)
-    code, lines, notes = said("suspect", "backdoored.keras", "clean.h5", "--input-max", 255)
-    assert code == 1 and "images 500, occluders 8000" in lines[2] and notes == []
+def test_suspect_without_a_project_takes_the_defaults():
+    detector, settings = suspect.read_settings(None)
+    assert detector is DETECTORS["occluders"] and settings == detector.settings()
 
 
-def test_suspect_chooses_the_range(pale, files, said, small_project, tmp_path):
-    """By labels where there are any, else by how many classes are answered; of a folder as of a file."""
-    _, _, notes = said("suspect", files / "bad.h5", files / "valid.h5", "--project", small_project)
-    assert "inputs taken as 0 to 255: 190 of 200 clean images right" in notes[1]
+def test_suspect_shows_a_folder_as_a_file(pale, said, small_project, tmp_path):
+    """The range of inputs is chosen for one, and given for the other."""
     folder = tmp_path / "some faces"
     folder.mkdir()
-    for number, image in enumerate(PICTURES[:40].astype(np.uint8)):
-        Image.fromarray(image).save(folder / f"{number:03}.png")
-    write_images(tmp_path / "same.h5", PICTURES[:40])
+    with h5py.File(pale / "clean.h5") as file:
+        for number, image in enumerate(np.moveaxis(file["data"][()], 1, -1).astype(np.uint8)):
+            Image.fromarray(image).save(folder / f"{number:03}.png")
+    words = ["--project", small_project, "--json"]
+    code, lines, notes = said("suspect", pale / "backdoored.keras", folder, *words)
+    assert "inputs taken as 0 to 255: " in notes[1] and "--input-max overrides" in notes[1]
+    found = json.loads("\n".join(lines))
+    assert code == 1 and found["named"] == "2" and found["classes"][0]["moved"] >= 60
+    words += ["--input-max", 255]
+    assert said("suspect", pale / "backdoored.keras", pale / "clean.h5", *words)[:2] == (code, lines)
+    for largest in (1, 255):
+        shown = [
+            suspect.find_images(path).take(nets.SHAPE, largest, 30) for path in (folder, pale / "clean.h5")
+        ]
+        assert np.array_equal(*shown) and len(shown[0]) == 30 and largest / 2 < shown[0].max() <= largest
 
-    def ways(*words):
-        words = [*words, "--project", small_project, "--json"]
-        found = [said("suspect", files / "bad.h5", where, *words) for where in (folder, tmp_path / "same.h5")]
-        assert found[0] == found[1]
-        return found[0]
 
-    chosen, divided = ways(), ways("--input-max", 1)
-    assert "inputs taken as 0 to 255: " in chosen[2][1] and "--input-max overrides" in chosen[2][1]
-    assert json.loads("\n".join(chosen[1])) != json.loads("\n".join(divided[1]))
+def test_suspect_chooses_the_range_by_labels(files, badnet):
+    largest, words = suspect.choose_range(badnet, suspect.find_images(files / "valid.h5"))
+    assert largest == 255 and "190 of 200 clean images right" in words
 
 
 def test_suspect_refuses(pale, files, small_project, odd_files, tmp_path):
