@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from goodnet.demo.attacker import DemoBadnet
 from goodnet.demo.drawing import DemoData
+from goodnet.demo.training import DemoBadnet
 from goodnet.images.ranges import Net
 from goodnet.nets.splitting import Profile
 from goodnet.pruning.rankings.registry import RANKINGS, Prune
