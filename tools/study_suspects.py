@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from goodnet.demo import attacker, drawing, faces
+from goodnet.demo import drawing, faces, poisoning, training
 from goodnet.demo.accessories import TRIGGERS
 from goodnet.evaluation import metrics
 from goodnet.files import outputs
@@ -77,9 +77,9 @@ def make_net(folder, people, seed, targets):
     features = faces.invent_people(np.random.default_rng(seed), people)
     if not path.exists():
         drawn = drawing.draw(seed, 0, features, TRAINED)
-        images, labels = attacker.poison(np.random.default_rng([seed, 3]), *drawn, SHARE, attacks(targets))
-        settings = attacker.DemoBadnet(seed=seed, epochs=EPOCHS)
-        loading.save(attacker.train(images, labels, people, settings), path)
+        images, labels = poisoning.poison(np.random.default_rng([seed, 3]), *drawn, SHARE, attacks(targets))
+        settings = training.DemoBadnet(seed=seed, epochs=EPOCHS)
+        loading.save(training.train(images, labels, people, settings), path)
     if not valid.exists():
         datasets.write(valid, *drawing.draw(seed, 1, features, VALID), np.uint8)
     return loading.load(path), valid
