@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -67,6 +68,18 @@ def assert_repaired(badnet, goodnet):
     assert max(goodnet["attack_success"].values()) <= 0.5
     assert min(goodnet["detected"].values()) >= 99
     assert goodnet["false_alarm"] <= 1
+
+
+def resolved(text, params):
+    """Return words of dvc.yaml with the parameters they name, `${badnet}`, put in."""
+
+    def value(found):
+        block = params
+        for key in found[1].split("."):
+            block = block[key]
+        return str(block)
+
+    return re.sub(r"\$\{([\w.]+)\}", value, text)
 
 
 def merged(params, changes):
@@ -163,12 +176,15 @@ class Project:
 
     def stages(self, *args, check=True):
         """Run dvc repro; return the names of the stages that ran, and of those restored from the cache."""
-        lines = self.dvc("repro", *args, check=check).stdout.splitlines()
-        named = {line: line.split("'")[1] for line in lines if "tage '" in line}
-        return (
-            {name for line, name in named.items() if line.startswith("Running stage ")},
-            {name for line, name in named.items() if "is cached - skipping run" in line},
-        )
+        done = self.dvc("repro", *args, check=check)
+        return self.ran(done), self.named(done, "is cached - skipping run")
+
+    def ran(self, done):
+        return self.named(done, "Running stage ")
+
+    def named(self, done, words):
+        """Return the stages in the lines with these words of what DVC said."""
+        return {line.split("'")[1] for line in done.stdout.splitlines() if words in line}
 
     def repro(self, *args, check=True):
         """Run dvc repro; return the names of the stages that ran."""
