@@ -176,15 +176,13 @@ class Project:
 
     def stages(self, *args, check=True):
         """Run dvc repro; return the names of the stages that ran, and of those restored from the cache."""
-        done = self.dvc("repro", *args, check=check)
-        return self.ran(done), self.named(done, "is cached - skipping run")
+        said = self.dvc("repro", *args, check=check).stdout
+        return self.named(said, "Running stage "), self.named(said, "is cached - skipping run")
 
-    def ran(self, done):
-        return self.named(done, "Running stage ")
-
-    def named(self, done, words):
+    @staticmethod
+    def named(said, words):
         """Return the stages in the lines with these words of what DVC said."""
-        return {line.split("'")[1] for line in done.stdout.splitlines() if words in line}
+        return {line.split("'")[1] for line in said.splitlines() if words in line}
 
     def repro(self, *args, check=True):
         """Run dvc repro; return the names of the stages that ran."""
@@ -239,10 +237,10 @@ def project(reproduced, tmp_path):
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the reproduced project, and go on with tests that do without it while it is made."""
+    """Begin with what takes longest, so that no worker is left alone with it in the end."""
 
-    def needs(item):
-        return "reproduced" in item.fixturenames
+    def minutes(item):
+        mark = item.get_closest_marker("long")
+        return mark.kwargs.get("minutes", 0) if mark else 0
 
-    first = next(filter(needs, items), None)
-    items.sort(key=lambda item: (item is not first, needs(item)))
+    items.sort(key=lambda item: ("reproduced" not in item.fixturenames, -minutes(item)))

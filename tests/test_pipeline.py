@@ -3,6 +3,7 @@
 import csv
 import json
 import shlex
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 from conftest import Project, once, resolved
 
 TESTS = Path(__file__).parent
+OF_X10 = {"repair@x10", "evaluate_repaired@x10", "evaluate_goodnet@x10"}
 
 
 def rows(path):
@@ -34,8 +36,8 @@ def test_a_run_leaves_git_with_nothing_but_results(reproduced):
     assert not [name for name in results if name.endswith((".h5", ".keras", ".csv"))]
 
 
-# A second run, at another place, in which somebody edits what stages use or do not use. It notes which
-# parameters each stage reads.
+# A second run, at another place. It begins without a repair that prunes and gets one later, and somebody edits
+# what stages use and what they do not use. It notes which parameters each stage reads.
 
 
 @pytest.fixture(scope="session")
@@ -48,13 +50,20 @@ def disturbed(reproduced, tmp_path_factory):
         python.chmod(0o755)
         project = Project(path / "another place")
         project.environment = project.environment | {"PATH": f"{path / 'bin'}:{project.environment['PATH']}"}
+        params = project.params()
+        x10 = params["repairs"].pop("x10")
+        project.write_params(params)
+        project.repro()
+        shutil.copytree(project.path / "reports", path / "reports without pruning")
+        project.write_params(params | {"repairs": params["repairs"] | {"x10": x10}})
+        project.commit("a repair that prunes")
         said = edited_while_profiling(project, another_module)
         (path / "said").write_text(said)
         (path / "left").write_text("\n".join(str(file) for file in project.path.rglob("*activations*")))
         project.git("checkout", "stages")
         said = edited_while_profiling(project, another_net)
-        assert "ERROR" not in said, said
-        (path / "report.md").write_text((project.path / "reports/README.md").read_text())
+        (path / "ran with another").write_text("\n".join(project.named(said, "Running stage ")))
+        shutil.copy(project.path / "reports/README.md", path / "report.md")
         project.git("checkout", "params.yaml")
         (path / "ran").write_text("\n".join(project.repro()))
 
@@ -99,10 +108,31 @@ def test_two_separate_runs_give_the_same_bytes_with_edits_between(reproduced, di
     """The net's name is the report's affair alone: others ask about the net they were started for."""
     assert "# Report: mine" in (disturbed / "report.md").read_text()
     assert (disturbed / "ran").read_text() == "report"
-    other = disturbed / "another place"
-    assert (other / "dvc.lock").read_text() == (reproduced.path / "dvc.lock").read_text()
-    for path in sorted((reproduced.path / "reports").glob("*.*")):
-        assert (other / "reports" / path.name).read_bytes() == path.read_bytes(), path.name
+    here, there = reproduced.path, disturbed / "another place"
+    assert entries(there) == entries(here)
+    for path in sorted((here / "reports").glob("*.*")):
+        assert (there / "reports" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def entries(folder):
+    """What dvc.lock holds of each stage."""
+    return yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+
+
+def test_without_a_repair_that_prunes_no_channel_is_looked_at(disturbed):
+    reports = disturbed / "reports without pruning"
+    for name in ("channels", "ranking", "curve", "attack_curve"):
+        path = reports / f"{name}.csv"
+        assert rows(path) == [] and path.read_text().count(",") >= 1, name
+    report = (reports / "README.md").read_text()
+    assert "No repair prunes." in report and "x10" not in report
+    assert "pruning.png" not in report and "GoodNet relearned" in report
+
+
+def test_a_repair_that_prunes_runs_pruning_and_no_other_repair(disturbed):
+    ran = set((disturbed / "ran with another").read_text().splitlines())
+    pruning = {"profile_channels", "rank", "prune", "attack_curve"}  # examine ran before it was disturbed
+    assert ran == pruning | OF_X10 | {"plan", "suspect", "report"}
 
 
 def leaves(content, keys):
@@ -135,30 +165,6 @@ def test_params_in_dvc_yaml_are_those_that_stages_read(reproduced, disturbed):
 # Settings that change what there is to do
 
 
-def test_without_a_repair_that_prunes_no_channel_is_looked_at(project):
-    params = project.params()
-    del params["repairs"]["x10"]
-    project.write_params(params)
-    ran = project.repro()
-    # The repair itself and what the BadNet says are as they were.
-    assert ran == {
-        "examine",
-        "profile_channels",
-        "rank",
-        "prune",
-        "attack_curve",
-        "plan",
-        "suspect",
-        "report",
-    }
-    for name in ("channels", "ranking", "curve", "attack_curve"):
-        path = project.path / f"reports/{name}.csv"
-        assert rows(path) == [] and path.read_text().count(",") >= 1, name
-    report = (project.path / "reports/README.md").read_text()
-    assert "No repair prunes." in report and "x10" not in report
-    assert "pruning.png" not in report and "relearned" in report
-
-
 def test_a_drop_never_reached_is_one_line(project):
     params = project.params()
     params["repairs"]["x99"] = {"drop": 99.5}
@@ -173,9 +179,6 @@ def test_a_drop_never_reached_is_one_line(project):
     assert not (project.path / "models/repaired/x99.keras").exists()
 
 
-RANKED = {"rank", "prune", "attack_curve", "repair@x10", "evaluate_repaired@x10", "evaluate_goodnet@x10"}
-
-
 def test_an_experiment_is_compared_and_restored_when_it_is_undone(project):
     lock = (project.path / "dvc.lock").read_text()
     shown = json.loads(project.dvc("metrics", "show", "--json").stdout)[""]["data"]
@@ -188,8 +191,8 @@ def test_an_experiment_is_compared_and_restored_when_it_is_undone(project):
             for x in project.params()["repairs"]
         ),
     }
-    ran = project.ran(project.dvc("exp", "run", "-S", "prune.order=descending"))
-    assert ran == RANKED | {"plan", "suspect", "report"}
+    said = project.dvc("exp", "run", "-S", "repairs.x10.drop=50").stdout
+    assert project.named(said, "Running stage ") == {"examine", "plan", "suspect", "report"} | OF_X10
     changed = json.loads(project.dvc("metrics", "diff", "--json").stdout)
     assert "reports/badnet.json" not in changed
     pruned = changed["reports/repaired/x10.json"]["channels_pruned"]
@@ -199,8 +202,8 @@ def test_an_experiment_is_compared_and_restored_when_it_is_undone(project):
     project.dvc("plots", "diff", "--out", "plots")
     page = (project.path / "plots/index.html").read_text()
     assert "workspace" in page and "HEAD" in page and "channels_pruned" in page
-    # All but two stages that take moments: plan removes results of repairs that are gone, and the report's
+    # Two stages that take moments are run: plan removes results of repairs that are gone, and the report's
     # pictures are in git, not in the cache.
     project.git("checkout", "params.yaml")
-    assert project.stages() == ({"plan", "report"}, RANKED | {"suspect"})
+    assert project.stages() == ({"plan", "report"}, {"examine", "suspect"} | OF_X10)
     assert (project.path / "dvc.lock").read_text() == lock
