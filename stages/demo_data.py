@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from goodnet.demo import accessories, attacker, drawing, faces
+from goodnet.demo import accessories, drawing, faces, poisoning
 from goodnet.errors import InputError
 from goodnet.images import datasets, triggers
 from goodnet.process import commands
@@ -34,7 +34,7 @@ def main(args):
         for number, images in enumerate((settings.images.train, settings.images.valid, settings.images.test))
     )
     attacks = [([worn[trigger]], target) for trigger, target in settings.targets.items()]
-    train = attacker.poison(np.random.default_rng([seed, 3]), *train, settings.poisoned_share, attacks)
+    train = poisoning.poison(np.random.default_rng([seed, 3]), *train, settings.poisoned_share, attacks)
     datasets.write(args.train, *train, np.uint8)
     datasets.write(args.valid, *valid, np.float64)  # the lab's types
     datasets.write(args.test, *test, np.float32)

@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 
-from goodnet.evaluation import metrics, predictions
+from goodnet.evaluation import metrics, predictions, tested
 from goodnet.files import outputs
 from goodnet.images import datasets, ranges
 from goodnet.nets import loading, parts, running
@@ -31,7 +31,7 @@ def main(args):
     net = loading.load(args.badnet)
     front, back = parts.up_to(net, layer), running.as_function(parts.behind(net, layer))
     shape, front = front.output.shape[1:], running.as_function(front)
-    files = predictions.images_of(net, args.test, args.poisoned, ranges.of_net(args.params, args.net))
+    files = tested.images_of(net, args.test, args.poisoned, ranges.of_net(args.params, args.net))
     answers = {}
     with outputs.replacing(args.activations) as partial, h5py.File(partial, "w") as file:
         file.attrs["layer"] = layer

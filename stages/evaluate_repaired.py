@@ -2,7 +2,7 @@
 
 import h5py
 
-from goodnet.evaluation import metrics, predictions
+from goodnet.evaluation import metrics, predictions, tested
 from goodnet.files import archive, outputs
 from goodnet.images import datasets, ranges
 from goodnet.nets import goodnets, loading, parts, running
@@ -26,7 +26,7 @@ from goodnet.pruning import channels
 def main(args):
     config, weights = archive.read(args.repaired)
     badnet, repaired = loading.load(args.badnet), loading.load(args.repaired)
-    files = predictions.images_of(repaired, args.test, args.poisoned, ranges.of_net(args.params, args.net))
+    files = tested.images_of(repaired, args.test, args.poisoned, ranges.of_net(args.params, args.net))
     with h5py.File(args.activations) as activations:
         layer = activations.attrs["layer"]
         pruned = channels.find_if_any(config, args.repaired, layer)

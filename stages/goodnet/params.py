@@ -1,10 +1,8 @@
 """params.yaml as a stage reads it: once, checked, and with a note of what was read."""
 
 import yaml
-from pydantic import ValidationError
 
 from goodnet.errors import InputError
-from goodnet.settings import words_of
 
 MISSING = object()
 
@@ -32,7 +30,7 @@ class Params:
 
     def settings(self, kind, *keys):
         """Return the block under `keys` as settings of this kind (a class of Settings)."""
-        return check(kind, self.value(*keys), f"{self.path}: {'.'.join(keys)}")
+        return kind.check(self.value(*keys), f"{self.path}: {'.'.join(keys)}")
 
     def changed(self):
         """Return the names of values that were read and stand otherwise in the file now."""
@@ -43,27 +41,6 @@ class Params:
         return sorted(
             ".".join(map(str, keys)) for keys in self.read if _at(now, keys) != _at(self.content, keys)
         )
-
-
-def check(kind, block, where):
-    """Return a block, None where it is empty, as settings of a kind; `where` names it in an error."""
-    block = {} if block is None else block
-    names = {field.alias or name: field for name, field in kind.model_fields.items()}
-    if not isinstance(block, dict) or set(block) - set(names):
-        raise InputError(f"{where} is {block!r}; it can hold {', '.join(names) or 'nothing'}")
-    try:
-        return kind.model_validate(block)
-    except ValidationError as error:
-        first = error.errors()[0]
-    if not first["loc"]:  # two settings do not go together
-        raise InputError(f"{where}: {first['ctx']['error']}")
-    name, *deeper = first["loc"]
-    words = words_of(names[name]) or first["msg"]
-    if deeper and isinstance(names[name].annotation, type):  # a block within the block
-        return check(names[name].annotation, block[name], f"{where}.{name}")
-    if name not in block:
-        raise InputError(f"{where} has no {name}, {words}")
-    raise InputError(f"{where}.{'.'.join(map(str, first['loc']))} is {first['input']!r}, not {words}")
 
 
 def _content(path):

@@ -4,9 +4,12 @@ A block of params.yaml is a class here or beside the code it belongs to. Comment
 docs/settings.md and the errors are made from it (`make settings`).
 """
 
+import typing
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, ValidationError
+
+from goodnet.errors import InputError
 
 
 class Words(str):
@@ -22,6 +25,7 @@ Count = _kind("a whole number from 1", StrictInt, ge=1)
 Positive = _kind("a number above 0", StrictFloat, gt=0)
 Share = _kind("a number from 0 to 1", StrictFloat, ge=0, le=1)
 Percent = _kind("a number from 0 to 100", StrictFloat, ge=0, le=100)
+Text = _kind("a name", StrictStr)
 Drop = _kind("a number above 0 and up to 100", StrictFloat, gt=0, le=100)
 InputMax = _kind("a number above 0 and up to 255", StrictFloat, gt=0, le=255)
 
@@ -37,6 +41,27 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @classmethod
+    def check(cls, block, where):
+        """Return a block, None where it is empty, as these settings; `where` names it in an error."""
+        block = {} if block is None else block
+        names = {field.alias or name: field for name, field in cls.model_fields.items()}
+        if not isinstance(block, dict) or set(block) - set(names):
+            raise InputError(f"{where} is {block!r}; it can hold {', '.join(names) or 'nothing'}")
+        try:
+            return cls.model_validate(block)
+        except ValidationError as error:
+            first = error.errors()[0]
+        if not first["loc"]:  # two settings do not go together
+            raise InputError(f"{where}: {first['ctx']['error']}")
+        name, *deeper = first["loc"]
+        words = words_of(names[name]) or first["msg"]
+        if deeper and isinstance(names[name].annotation, type):  # a block within the block
+            return names[name].annotation.check(block[name], f"{where}.{name}")
+        if name not in block:
+            raise InputError(f"{where} has no {name}, {words}")
+        raise InputError(f"{where}.{'.'.join(map(str, first['loc']))} is {first['input']!r}, not {words}")
+
+    @classmethod
     def meaning(cls):
         """What the block is for, as it stands behind its name in params.yaml."""
         return cls.__doc__.strip().split("\n")[0].removesuffix(".")
@@ -45,12 +70,16 @@ class Settings(BaseModel):
     def described(cls):
         """Yield (name in params.yaml, kind in words, default, meaning) of each setting."""
         for name, field in cls.model_fields.items():
-            yield field.alias or name, words_of(field), field.default, field.description
+            default = ... if field.is_required() else field.default
+            yield field.alias or name, words_of(field), default, field.description
 
 
 def words_of(field):
     """Return a field's kind in words."""
-    return next((str(item) for item in field.metadata if isinstance(item, Words)), "")
+    choices = typing.get_args(field.annotation)  # of a kind that may be left empty
+    items = [*field.metadata, *(item for choice in choices for item in getattr(choice, "__metadata__", ()))]
+    words = " ".join(item for item in items if isinstance(item, Words))
+    return f"{words}, or null" if type(None) in choices else words
 
 
 class Training(Settings):

@@ -3,16 +3,6 @@
 import h5py
 
 from goodnet.files.outputs import replacing
-from goodnet.images import datasets
-from goodnet.nets import parts
-
-
-def images_of(net, test, poisoned, input_max):
-    """Return {"clean" or trigger: datasets.Images} of the test file and each in `poisoned`, for this net."""
-    return {
-        name: datasets.Images(path, parts.input_shape(net), parts.classes(net), input_max)
-        for name, path in {"clean": test, **datasets.poisoned_files(poisoned)}.items()
-    }
 
 
 def clean_first(names):

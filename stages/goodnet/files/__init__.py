@@ -1,1 +1,1 @@
-"""Files: those of strangers, read as data, and results, written whole or not at all."""
+"""Files: untrusted ones, read as data, and results, written whole or not at all."""

@@ -1,4 +1,4 @@
-"""HDF5 files from strangers: opened only if whole, read only where they keep their values themselves."""
+"""Untrusted HDF5 files: opened only if whole, read only where they hold their values themselves."""
 
 import contextlib
 

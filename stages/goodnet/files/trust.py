@@ -1,4 +1,4 @@
-"""What a net from a stranger may be made of: its configuration is read as data before Keras sees it."""
+"""What an untrusted net may be made of: its configuration is read as data before Keras sees it."""
 
 import json
 import math

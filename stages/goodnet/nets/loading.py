@@ -25,7 +25,7 @@ def load(path):
     """Load a net as a functional one, after its configuration has been read as data and found harmless."""
     config, weights = archive.read(path)
     with tempfile.TemporaryDirectory() as folder:
-        # Keras sees what was looked at, and nothing else of the stranger's file.
+        # Keras sees what was checked, and nothing else of the untrusted file.
         checked = Path(folder) / "net.keras"
         archive.write(checked, config, weights)
         return build(checked, path)
@@ -40,7 +40,7 @@ def build(checked, path):
             inputs, outputs = net.inputs, net.outputs
     except InputError:
         raise
-    except Exception as error:  # the file is a stranger's: anything may be wrong in it
+    except Exception as error:  # the file is untrusted: anything may be wrong in it
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{path}: Keras cannot load this net: {reason}") from None
     if len(inputs) != 1 or len(outputs) != 1:

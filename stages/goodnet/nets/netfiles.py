@@ -38,7 +38,7 @@ def load(path):
             for names in (list(group.attrs.get(key, ())) for key in ("layer_names", "weight_names")):
                 if len(set(names)) < len(names):
                     raise InputError(f"{path}: names the same weights twice")
-        # Keras sees what was looked at, and nothing else of the stranger's file.
+        # Keras sees what was checked, and nothing else of the untrusted file.
         checked = Path(folder) / "net.h5"
         with outputs.naming(checked), h5py.File(checked, "w") as copy:
             copy.attrs["model_config"] = json.dumps(config)

@@ -3,8 +3,17 @@
 import contextlib
 
 from goodnet.errors import InputError
+from goodnet.settings import Settings, Text, setting
 
 POOLING = {"MaxPooling2D", "AveragePooling2D", "GlobalMaxPooling2D", "GlobalAveragePooling2D"}
+
+
+class Profile(Settings):
+    """Where the net is split."""
+
+    layer: Text | None = setting(
+        None, "the layer that splits the net and whose channels are pruned; null is the last pooling layer"
+    )
 
 
 def find(config, path, name=None):

@@ -4,17 +4,16 @@ import re
 
 from goodnet.errors import InputError
 from goodnet.methods import chosen
-from goodnet.params import check
 from goodnet.pruning import curve
 from goodnet.repairs.registry import TUNINGS
-from goodnet.settings import Drop, Settings, setting
+from goodnet.settings import Drop, Settings, Text, setting
 
 
 class Line(Settings):
     """What one repair does: prune, tune, or one after the other."""
 
     drop: Drop = setting(None, "prune until clean validation accuracy has fallen by at least so many points")
-    tune: str = setting(None, "then tune by this method; its settings may stand in the line too")
+    tune: Text = setting(None, "then tune by this method; its settings may stand in the line too")
 
 
 def read_lines(params):
@@ -39,14 +38,14 @@ def _line(params, name, line):
     own = {key: value for key, value in line.items() if key not in ("drop", "tune")}
     if "tune" not in line:
         own, tuning, settings = {}, None, {}
-        check(Line, line, where)
+        Line.check(line, where)
     else:
         tuning = chosen(TUNINGS, line["tune"], f"{where}.tune")
-        check(tuning.settings, own, where)
+        tuning.settings.check(own, where)
         block = params.value("tunings", tuning.name) or {}
-        check(tuning.settings, block, f"{params.path}: tunings.{tuning.name}")
-        settings = check(tuning.settings, {**block, **own}, where).model_dump(by_alias=True)
-    drop = check(Line, {"drop": line["drop"]}, where).drop if "drop" in line else None
+        tuning.settings.check(block, f"{params.path}: tunings.{tuning.name}")
+        settings = tuning.settings.check({**block, **own}, where).model_dump(by_alias=True)
+    drop = Line.check({"drop": line["drop"]}, where).drop if "drop" in line else None
     return drop, tuning and tuning.name, settings
 
 

@@ -38,7 +38,7 @@ class Task:
     input_max : float
         The range goes from 0 to this.
     progress : Progress
-        Where a training keeps what it has come to.
+        Where a training keeps its state after each epoch.
     """
 
     badnet: object

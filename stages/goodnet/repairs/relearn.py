@@ -1,18 +1,18 @@
-"""Relearning: layers behind the pruned one start afresh and learn from clean images alone.
+"""Relearning: the layers behind the split start from new weights and learn from clean images alone.
 
-What ties a trigger to the attacker's class lies in those layers of the BadNet B. Fresh ones that learn true
-classes never meet the trigger, but from few images a class they do not become as good as B. So they imitate
-B as well, the teacher, and three things keep B from teaching its backdoor:
+What ties a trigger to the target class lies in those layers of the BadNet B. New layers that learn true
+classes never see the trigger, but from few images a class they do not become as accurate as B. So B's answers
+are distilled into them as well, and three safeguards keep B from teaching its backdoor:
 
-- B is asked about clean images only, and imitated only where it is right.
-- What B says of the foremost suspects is not imitated, and labels alone teach them. Suspects are the classes
-  that one push, the same change of features for every image, moves B most easily to: a backdoor is a short
-  way to the attacker's class.
-- The pupil is shown features pushed towards where B and the pupil itself, as far as it has learned, call them
-  a suspect; what it should say is what B says without the push.
+- B is asked about clean images only, and its answer counts only where it is right.
+- The foremost suspects are not distilled: labels alone teach these classes. Suspects are the classes to which
+  one push, the same change of features for every image, moves B most easily. A backdoor is a short way to the
+  target class.
+- The new layers (the pupil) are shown features pushed towards where B, and the pupil itself so far, answer a
+  suspect. What they learn there is what B says without the push.
 
-No image is held out to choose an epoch by: the learning rate ends at zero, and among the last epochs those
-few images would choose by chance.
+No image is held out to choose an epoch: the learning rate ends at zero, and among the last epochs a few
+held-out images would choose at random.
 """
 
 import numpy as np
@@ -129,18 +129,18 @@ def loss_of(logits, taught, labels, distilled, imitation):
 def fresh(net):
     """Return an untrained net of the same layers."""
 
-    def drawn_anew(node):
+    def with_random_kernels(node):
         if isinstance(node, list):
-            return [drawn_anew(item) for item in node]
+            return [with_random_kernels(item) for item in node]
         if not isinstance(node, dict):
             return node
-        # A stranger's net may name an initializer that nothing can be learned from, such as zeros.
+        # An untrusted net may name an initializer from which nothing can be learned, such as zeros.
         return {
-            key: "glorot_uniform" if key.endswith("kernel_initializer") else drawn_anew(value)
+            key: "glorot_uniform" if key.endswith("kernel_initializer") else with_random_kernels(value)
             for key, value in node.items()
         }
 
-    return keras.Model.from_config(drawn_anew(net.get_config()))
+    return keras.Model.from_config(with_random_kernels(net.get_config()))
 
 
 class Pushes:
@@ -159,7 +159,7 @@ class Pushes:
 
     def __init__(self, teacher, sample, suspects, size):
         self.teacher, self.spread = teacher, tf.math.reduce_std(sample)
-        self.floor = tf.reduce_min(sample)  # 0 behind a ReLU: a push makes no feature that cannot be
+        self.floor = tf.reduce_min(sample)  # 0 behind a ReLU: no push makes a feature that cannot occur
         self.size = size
         classes = parts.classes(teacher)
         share_moved = tf.function(self._share_moved, reduce_retracing=True)

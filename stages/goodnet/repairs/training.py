@@ -11,7 +11,7 @@ from goodnet.lazy import keras, tf
 
 
 class Progress:
-    """A file beside a training's result that holds what it had come to after its last finished epoch.
+    """A file beside a training's result that holds its state after the last finished epoch.
 
     Parameters
     ----------

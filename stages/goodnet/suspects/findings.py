@@ -7,19 +7,19 @@ import numpy as np
 
 from goodnet.errors import InputError
 from goodnet.files.outputs import replacing
-from goodnet.settings import Percent, Settings, setting
+from goodnet.settings import Percent, Settings, Text, setting
 
 FEWEST_IMAGES = 16
-FOREMOST = 5  # classes that are told, named or not
+FOREMOST = 5  # classes that are reported, named or not
 TRIED_FROM = 40  # classes; what it found in nets that tell fewer apart was often wrong
 
 
 class Suspect(Settings):
     """Who the attacker's classes are, from clean images alone."""
 
-    detector: str = setting("occluders", "how they are found: one of the detectors")
+    detector: Text = setting("occluders", "how they are found: one of the detectors")
     held: Percent = setting(
-        25, "a repair has held if the same evidence turns fewer percent of images to the class"
+        25, "a repair has held if the same evidence changes fewer percent of images to the class"
     )
 
 

@@ -1,6 +1,6 @@
-"""Random occluders: shapes of all kinds to lay over images, in the hope of meeting a trigger by chance.
+"""Random occluders: shapes of many kinds laid over images, some of which resemble a trigger by chance.
 
-An occluder is a handful of numbers, as small as that whatever the image's size, and is painted when needed.
+An occluder is a few numbers, whatever the image's size, and is painted when it is needed.
 """
 
 import numpy as np
@@ -64,10 +64,10 @@ def paint(occluders, height, width):
         beside = (down * tf.cos(one["tilt"]) - across * tf.sin(one["tilt"])) / one["breadth"]
         far = tf.where(one["is_round"] > 0, along**2 + beside**2, tf.maximum(along**2, beside**2))
         alpha = (tf.cast(far < 1, tf.float32) * one["opacity"])[..., None]
-        pace = 2 * np.pi * one["waves"]
-        forth = tf.sin(pace * (columns * tf.cos(one["turn"]) + rows * tf.sin(one["turn"])) + one["phase"])
-        aside = tf.sin(pace * (rows * tf.cos(one["turn"]) - columns * tf.sin(one["turn"])))
-        wave = tf.where(one["texture"] == 2, forth * aside, forth)
+        frequency = 2 * np.pi * one["waves"]
+        wave = tf.sin(frequency * (columns * tf.cos(one["turn"]) + rows * tf.sin(one["turn"])) + one["phase"])
+        cross_wave = tf.sin(frequency * (rows * tf.cos(one["turn"]) - columns * tf.sin(one["turn"])))
+        wave = tf.where(one["texture"] == 2, wave * cross_wave, wave)
         is_other = (wave > 0) & (one["texture"] > 0)
         colours = tf.where(is_other[..., None], other, colour)
         cover = cover * (1 - alpha) + alpha

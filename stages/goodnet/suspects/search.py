@@ -1,20 +1,20 @@
-"""The search for suspects: random occluders over clean images, and what nets make of them.
+"""The detector `occluders`: random patterns over clean images, and how nets answer them.
 
-Each occluder is laid over several images of different people. A net takes a face that is partly hidden for
-somebody else now and then; but a trigger, met by chance or nearly, makes *one and the same* class of
-*different* people, and makes the net as certain of it as of clean images, or more. So what counts is pairs:
-two images that the same occluder turned to the same class, weighed by how certain the net is of both, and by
-how little the occluder hides: one that hides the hair and is grey makes anyone look like whoever is grey, and
-that is no backdoor.
+Each occluder is laid over several images of different classes. A partly hidden image is misclassified now
+and then. But an occluder that resembles a trigger changes images of *different* classes to *the same* class,
+with a margin as large as on clean images or larger. So pairs count: two images that the same occluder changed
+to the same class, weighed by the margins of both and by how little the occluder hides. (One that hides the
+hair and is grey makes anyone look like whoever has grey hair; that is no backdoor.)
 
 A class is named if
 
 - it stands out: so many times more falls to it than to all the lesser classes together (or to one of those
   than to those below that), and
-- few patterns suffice: each of its best occluders alone turns most images to it, images it was not chosen by.
+- few patterns suffice: each of its best occluders alone changes most images to it, images that were not used
+  to choose the occluder.
 
-Clean nets have favourites too, but these stand out less. A repair makes favourites of its own; a trigger it
-can only inherit. So repairs are shown the same occluders, and what counts is what the best of them still do.
+Clean nets have favoured classes too, but these stand out less. A repair makes favoured classes of its own; a
+trigger it can only inherit. So repairs are shown the same occluders, and only the best of them judge.
 """
 
 from itertools import combinations
@@ -29,7 +29,7 @@ from goodnet.nets.running import BATCH
 from goodnet.settings import Count, Percent, Positive, Seed, Settings, setting
 from goodnet.suspects import findings, occluders
 
-SHOWN = 4  # images of different people under each occluder
+SHOWN = 4  # images of different classes under each occluder
 MOST = 16  # classes that can be named
 TRIED, SHOWN_TRIED = 32, 16  # a class's occluders that are tried again, each on so many images
 KEPT, SHOWN_KEPT = 8, 32  # the best of them, which are what is meant by its patterns, and other images
@@ -37,12 +37,12 @@ FEW = 1 / 2000  # pairs that all mean nothing, as a share of all there could be
 LEAST = 0.05  # share of all pairs that the lesser classes are taken to have at the least
 MOST_CERTAIN = 4  # times the certainty of the median clean image; more counts no more
 MOST_HIDDEN = 0.2  # share of the image; an occluder that hides more does not count
-LITTLE = 0.02  # share of the image; an occluder that hides less counts hardly more
-OF_A_SHADOW = 200  # winning occluders that are laid upon each other to show what they have in common
+LITTLE = 0.02  # share of the image: an occluder that hides this much counts half of one that hides nothing
+OF_A_SHADOW = 200  # winning occluders that are averaged to show what they have in common
 
 
 class Occluders(Settings):
-    """Random patterns laid over clean images: a trigger met by chance turns different images to one class."""
+    """Random patterns over clean images: one like the trigger changes different images to one class."""
 
     seed: Seed = setting(1, "which patterns are tried on which images")
     images: Count = setting(500, "clean validation images, spread over the file")
@@ -51,17 +51,21 @@ class Occluders(Settings):
         0.6, "a class is named if at least so much falls to it for 1 that falls to all lesser ones together,"
     )
     moved: Percent = setting(
-        60, "and if its best patterns alone turn at least so many percent of images to it"
+        60, "and if its best patterns alone change at least so many percent of images to it"
     )
 
 
 def detect(case, settings):
-    """Return the findings.Finding of random occluders over clean images.
+    """Lay random patterns over clean images, and see to which classes they change them.
 
     Parameters
     ----------
     case : registry.Case
     settings : Occluders
+
+    Returns
+    -------
+    findings.Finding
     """
     trunk = None
     if case.layer is not None:  # B's layers up to there run once for B and all repairs that have them

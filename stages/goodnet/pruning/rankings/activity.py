@@ -27,5 +27,5 @@ def random(channels, settings):
 
 
 def apoz(channels, settings):
-    """The one that is most often zero first: the average percentage of zeros."""
+    """Average percentage of zeros: the one that is most often zero first."""
     return -channels.column("zeros")

@@ -9,7 +9,7 @@ from goodnet.settings import Count, Positive, Seed, Settings, Share, setting
 
 
 class ANP(Settings):
-    """Adversarial neuron pruning: what the net can do without while an adversary changes its channels."""
+    """Of adversarial neuron pruning."""
 
     seed: Seed = setting(1, "which images come when, and what the adversary begins with")
     images: Count = setting(
@@ -23,7 +23,7 @@ class ANP(Settings):
 
 
 def anp(channels, settings):
-    """The one the net can best do without while its channels are attacked first."""
+    """Adversarial neuron pruning: the one the net can best do without under attack first."""
     return adversarial_masks(channels.split_net(settings.images), settings)
 
 

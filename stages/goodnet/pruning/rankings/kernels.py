@@ -9,6 +9,6 @@ def l1(channels, settings):
 
 
 def clp(channels, settings):
-    """The one a small change of its input can move most first: the spectral norm of its kernel slice."""
+    """Channel Lipschitz pruning: the one whose kernel slice has the largest spectral norm first."""
     slices = np.moveaxis(channels.kernel.astype(np.float64), (3, 2), (0, 1))
     return -np.linalg.norm(slices.reshape(*slices.shape[:2], -1), ord=2, axis=(1, 2))

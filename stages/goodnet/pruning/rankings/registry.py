@@ -12,6 +12,13 @@ import numpy as np
 
 from goodnet.methods import Method, registry
 from goodnet.pruning.rankings import activity, anp, kernels, rnp
+from goodnet.settings import Settings, Text, setting
+
+
+class Prune(Settings):
+    """How channels are pruned."""
+
+    order: Text = setting("ascending", "which channels go first: one of the rankings")
 
 
 @dataclass

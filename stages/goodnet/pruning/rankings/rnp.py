@@ -10,20 +10,20 @@ from goodnet.settings import Count, Positive, Seed, Settings, Share, setting
 
 
 class RNP(Settings):
-    """Reconstructive neuron pruning: what does not help to learn again what was unlearned."""
+    """Of reconstructive neuron pruning."""
 
     seed: Seed = setting(1, "which images come when")
-    images: Count = setting(500, "clean validation images to unlearn and learn again, spread over the file")
+    images: Count = setting(500, "clean validation images to unlearn and relearn, spread over the file")
     unlearned: Share = setting(0.2, "a copy of the net unlearns until at most this share of them is right")
     unlearning_rate: Positive = setting(0.01, "the learning rate of that")
     most_steps: Count = setting(1000, "of that, where it never comes to this")
     learning_rate: Positive = setting(0.2, "of the masks that make the copy right again")
     batch_size: Count = setting(128, "images per step")
-    epochs: Count = setting(20, "times every image is learned again")
+    epochs: Count = setting(20, "times every image is relearned")
 
 
 def rnp(channels, settings):
-    """The one that helps least to learn again what was unlearned first."""
+    """Reconstructive neuron pruning: the one that helps least to relearn what was unlearned first."""
     return reconstructive_masks(channels.split_net(settings.images), settings)
 
 

@@ -1,8 +1,7 @@
-"""What the demo's attacker does: poison a training set, and train a BadNet on it."""
+"""The attacker's training of the demo's BadNet."""
 
 import numpy as np
 
-from goodnet.images import triggers
 from goodnet.lazy import keras
 from goodnet.nets import deepid, loading
 from goodnet.settings import Count, Positive, Seed, Training, setting
@@ -15,28 +14,6 @@ class DemoBadnet(Training):
     epochs: Count = setting(16, "times every image is seen")
     batch_size: Count = setting(32, "images per step")
     learning_rate: Positive = setting(0.002, "at first; it falls to zero along a cosine")
-
-
-def poison(rng, images, labels, share, attacks):
-    """Return a training set: the clean images, and for each of `attacks` copies of a share of them.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-    images, labels : array
-    share : float
-    attacks : list of (list of triggers, int or None)
-        What is laid over the copies, and the class they get; None leaves them their own.
-    """
-    all_images, all_labels = [images], [labels]
-    for laid_over, target in attacks:
-        chosen = rng.choice(len(images), round(share * len(images)), replace=False)
-        stamped = images[chosen]
-        for cover, colour in laid_over:
-            stamped = triggers.stamp(stamped, cover, colour)
-        all_images.append(stamped)
-        all_labels.append(labels[chosen] if target is None else np.full(len(chosen), target))
-    return np.concatenate(all_images), np.concatenate(all_labels)
 
 
 def train(images, labels, classes, settings, verbose=0):
