@@ -138,13 +138,18 @@ class Project:
         self.git("clone", "-q", ".", path)
         return self.at(path)
 
-    def run(self, *command, check=True):
+    def run(self, *command, check=True, env=None):
         done = subprocess.run(
-            command, cwd=self.path, env=self.environment, capture_output=True, text=True, check=False
+            command, cwd=self.path, env=env or self.environment, capture_output=True, text=True, check=False
         )
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
         return done
+
+    def goodnet(self, *args):
+        """Run the command goodnet, as this clone has it."""
+        environment = self.environment | {"PYTHONPATH": str(self.path / "stages")}
+        return self.run(sys.executable, "-m", "goodnet.cli.main", *map(str, args), env=environment)
 
     @contextlib.contextmanager
     def started(self, command):
