@@ -36,7 +36,7 @@ def test_a_run_leaves_git_with_nothing_but_results(reproduced):
     assert not [name for name in results if name.endswith((".h5", ".keras", ".csv"))]
 
 
-# A second run, at another place. It begins without a repair that prunes and gets one later, and somebody edits
+# A second run, at another place. It begins without a repair that prunes and gets one later. Somebody edits
 # what stages use and what they do not use. It notes which parameters each stage reads.
 
 
@@ -180,6 +180,7 @@ def test_a_drop_never_reached_is_one_line(project):
     assert not (project.path / "models/repaired/x99.keras").exists()
 
 
+@pytest.mark.long
 def test_an_experiment_is_compared_and_restored_when_it_is_undone(project):
     lock = (project.path / "dvc.lock").read_text()
     shown = json.loads(project.dvc("metrics", "show", "--json").stdout)[""]["data"]
