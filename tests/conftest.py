@@ -146,10 +146,14 @@ class Project:
             raise AssertionError(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
         return done
 
-    def goodnet(self, *args):
-        """Run the command goodnet, as this clone has it."""
+    def python(self, *words):
+        """Run Python with the package of this clone."""
         environment = self.environment | {"PYTHONPATH": str(self.path / "stages")}
-        return self.run(sys.executable, "-m", "goodnet.cli.main", *map(str, args), env=environment)
+        return self.run(sys.executable, *map(str, words), env=environment)
+
+    def goodnet(self, *words):
+        """Run the command goodnet, as this clone has it."""
+        return self.python("-m", "goodnet.cli.main", *words)
 
     @contextlib.contextmanager
     def started(self, command):
