@@ -138,9 +138,10 @@ class Project:
         self.git("clone", "-q", ".", path)
         return self.at(path)
 
-    def run(self, *command, check=True, env=None):
+    def run(self, *command, check=True, **environment):
+        environment = self.environment | environment
         done = subprocess.run(
-            command, cwd=self.path, env=env or self.environment, capture_output=True, text=True, check=False
+            command, cwd=self.path, env=environment, capture_output=True, text=True, check=False
         )
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
@@ -148,8 +149,7 @@ class Project:
 
     def python(self, *words):
         """Run Python with the package of this clone."""
-        environment = self.environment | {"PYTHONPATH": str(self.path / "stages")}
-        return self.run(sys.executable, *map(str, words), env=environment)
+        return self.run(sys.executable, *map(str, words), PYTHONPATH=str(self.path / "stages"))
 
     def goodnet(self, *words):
         """Run the command goodnet, as this clone has it."""
@@ -180,8 +180,8 @@ class Project:
     def git(self, *args):
         return self.run("git", *args)
 
-    def dvc(self, *args, check=True):
-        return self.run(sys.executable, "-m", "dvc", *args, check=check)
+    def dvc(self, *args, check=True, **environment):
+        return self.run(sys.executable, "-m", "dvc", *args, check=check, **environment)
 
     def stages(self, *args, check=True):
         """Run dvc repro; return the names of the stages that ran, and of those restored from the cache."""

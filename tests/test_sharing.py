@@ -190,8 +190,8 @@ def test_a_server_that_dies_half_way(reproduced, remote, tmp_path):
     here = connected(reproduced, remote, tmp_path / "here")
     ours = objects(here.path)
     remote.stop()
-    with dying(remote, remote.files, 30):
-        pushed = here.dvc("push", "--run-cache", check=False)
+    with dying(remote, remote.files, 15):
+        pushed = here.dvc("push", "--run-cache", check=False, **remote.impatient)
     assert_failed_clearly(pushed)
     assert objects(here.path) == ours
     if isinstance(remote, WebDAV):  # rclone's keeps the half that arrived under its name
@@ -205,7 +205,7 @@ def test_a_server_that_dies_half_way(reproduced, remote, tmp_path):
     there = here.cloned(tmp_path / "there")
     log_in(there, remote.credentials)
     with dying(remote, there.path / ".dvc/cache", 10):
-        pulled = there.dvc("pull", check=False)
+        pulled = there.dvc("pull", check=False, **remote.impatient)
     assert_failed_clearly(pulled)
     remote.start()
     there.dvc("pull")
