@@ -80,8 +80,8 @@ def _began():
     """When this process began, before it read any of our files."""
     if sys.platform != "linux":
         return psutil.Process().create_time()
-    # There psutil knows it to a second, the kernel to a hundredth.
-    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    # There psutil knows it to a second, the kernel to a hundredth: it began before the next tick.
+    ticks = 1 + int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
 
 
