@@ -1,16 +1,20 @@
 # make repro       the pipeline, for the net that params.yaml names: dvc repro report
-# make install     the environment alone, from requirements.lock; make repro makes it too
+# make install     the environment with the command goodnet, from requirements.lock; make repro makes it too
 # make remotes     the same, with DVC's clients for S3, SSH and WebDAV (docs/sharing.md)
-# make test        format, lint and tests, under ten minutes; make test-long: the slow ones
-# make bench       the speed at the lab's size, and of profile and prune against the plain way
+# make test        format, lint and the quick tests; make test-long: the slow ones
+# make bench       the speed at the lab's size, and of the pruning curve against the plain way
+# make deps        write into dvc.yaml which modules each stage uses
+# make settings    write the settings' comments and table from their descriptions
 # make lock        pin the requirements anew (needs uv)
 
 # The stages' commands say `python`: it is the environment's.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
+PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check
+# The package itself: a link to stages/ and the command goodnet. The locked setuptools builds it, offline.
+PIP_INSTALL_GOODNET = $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
-.PHONY: repro install remotes test test-long bench lock
+.PHONY: repro install remotes test test-long bench deps settings lock
 
 repro: .venv/.runtime
 	.venv/bin/python -m dvc repro report
@@ -30,6 +34,9 @@ test-long: .venv/.test
 bench: .venv/.runtime
 	.venv/bin/python tools/bench.py
 
+deps settings: .venv/.runtime
+	.venv/bin/python tools/$@.py
+
 lock:
 	$(COMPILE) requirements.txt -o requirements.lock
 	$(COMPILE) requirements.txt requirements-remotes.txt -c requirements.lock -o requirements-remotes.lock
@@ -37,14 +44,16 @@ lock:
 		-o requirements-test.lock
 
 # Each mark is set last, so that an install that was cut short is done again.
-.venv/.runtime: requirements.lock .venv/.created
+.venv/.runtime: requirements.lock pyproject.toml .venv/.created
 	@echo "installing the locked requirements into .venv (once, about 2 minutes)"
-	$(PIP_INSTALL) -r requirements.lock
+	$(PIP_INSTALL) --require-hashes -r requirements.lock
+	$(PIP_INSTALL_GOODNET)
 	@touch $@
 
-.venv/.remotes .venv/.test: .venv/.%: requirements-%.lock .venv/.created
+.venv/.remotes .venv/.test: .venv/.%: requirements-%.lock pyproject.toml .venv/.created
 	@echo "installing $< into .venv (once, about 2 minutes)"
-	$(PIP_INSTALL) -r $<
+	$(PIP_INSTALL) --require-hashes -r $<
+	$(PIP_INSTALL_GOODNET)
 	@touch $@
 
 .venv/.created:

@@ -6,19 +6,18 @@ import keras
 import numpy as np
 import pytest
 
-from conftest import Project, assert_repaired
+from conftest import Project, assert_repaired, once
+from goodnet.evaluation import predictions
 from goodnet.images import datasets
 from goodnet.nets import running
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.long(minutes=2)
 REPAIRS = ("x02", "x04", "x10", "x30")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def demo(tmp_path_factory):
-    project = Project(tmp_path_factory.mktemp("demo"), tiny=False)
-    project.repro()
-    return project
+    return Project.at(once(tmp_path_factory, "demo", lambda path: Project(path, tiny=False).repro()))
 
 
 def read(demo, name):
@@ -54,9 +53,9 @@ def test_the_search_names_the_attackers_classes_and_what_holds(demo):
 @pytest.mark.parametrize("name", ["relearned", *REPAIRS])
 def test_each_goodnet_file_gives_the_rules_answer_for_every_image(demo, name):
     goodnet = keras.models.load_model(demo.path / f"models/goodnet/{name}.keras")
-    predictions = demo.path / "reports/predictions"
-    badnet, classes = predictions.read(predictions / "badnet.h5")
-    repaired, _ = predictions.read(predictions / f"repaired/{name}.h5")
+    said = demo.path / "reports/predictions"
+    badnet, classes = predictions.read(said / "badnet.h5")
+    repaired, _ = predictions.read(said / f"repaired/{name}.h5")
     files = {
         "clean": demo.path / "data/demo/test.h5",
         **datasets.poisoned_files(demo.path / "data/demo/poisoned"),

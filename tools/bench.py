@@ -1,13 +1,14 @@
 """Time goodnet on random data of exactly the lab's sizes and types, on this machine, in one run.
 
-First the whole pipeline under DVC, pruning and then relearning. Then `profile` and `prune` against the plain
-notebook way: for each of the 60 channels, zero its kernel slice and bias, `model.predict` all 11,547
-validation images, count. Both ways must give the same curve.
+First the whole pipeline under DVC, pruning and then relearning. Then the pruning curve, from the stages
+`profile_channels` and `prune`, against the plain notebook way: for each of the 60 channels, zero its kernel
+slice and bias, `model.predict` all 11,547 validation images, count. Both ways must give the same curve.
 """
 
 import argparse
 import csv
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -18,10 +19,22 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import yaml
 
+from goodnet.nets import deepid, loading, running
+from goodnet.process import commands
 from stopwatch import ROOT, Stopwatch
 
 VALID, TEST, CLASSES = 11_547, 12_830, 1283
+PRUNED = {f"x{drop:02}": {"drop": drop} for drop in (2, 4, 10, 30)}
+CURVE = ("profile_channels", "prune")  # the stages that make the pruning curve
+
+# A process that imports TensorFlow as a stage does, and ends as one.
+START = """
+from goodnet.lazy import keras
+from goodnet.process import commands
+commands.run(lambda: print(keras.__version__))
+"""
 
 # What a notebook does. It reads all images, as the lab's own code does.
 PLAIN = """
@@ -46,12 +59,9 @@ print(json.dumps({"correct": [int(row) for row in rows], "work": time.perf_count
 
 def make_inputs(valid, test):
     """Write an untrained DeepID and smooth random pictures; labels are its answers, a tenth of them wrong."""
-    sys.path.insert(0, str(ROOT / "stages"))
-    from goodnet import deepid  # FIXME inner
-
     loading.make_reproducible(0)
     net = deepid.build(CLASSES)
-    rng = np.random.default_rng(0)
+    ask, rng = running.as_function(net), np.random.default_rng(0)
     for path, images, dtype in (
         ("valid.h5", valid, np.float64),
         ("test.h5", test, np.float32),
@@ -66,21 +76,22 @@ def make_inputs(valid, test):
                 block = np.kron(coarse, np.ones((1, 1, 7, 7)))[:, :, :55, :47].round()
                 data[start : start + len(block)] = block
                 pictures = np.moveaxis(block, 1, -1).astype(np.float32)
-                labels[start : start + len(block)] = running.answers(net, [pictures])
+                labels[start : start + len(block)] = running.answers(ask, [pictures])
             labels[::10] = rng.integers(0, CLASSES, len(labels[::10]))
             file["label"] = labels
     loading.save(net, Path("models/lab/badnet.keras"))
 
 
-def params_of_the_lab():
-    """Return params.yaml with the lab's net chosen, and with repairs that prune alone."""
-    text = (ROOT / "params.yaml").read_text()
-    text = text.replace("badnet: demo", "badnet: lab").replace("nets:", "nets:\n  lab: {input_max: 255} #", 1)
-    return text.replace("\n  relearned:", "\n  # relearned:", 1)
+def params_of_the_lab(repairs):
+    """Return params.yaml with the lab's net chosen, and with these repairs."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params |= {"badnet": "lab", "nets": {"lab": {"input_max": 255}}, "repairs": repairs}
+    return yaml.safe_dump(params, sort_keys=False)
 
 
 def bench_pipeline(watch):
     """Time the pipeline, one repair more, a run with nothing to do, and the recommended repair."""
+    params = watch.folder / "params.yaml"
     watch.dvc("add", "data/lab/valid.h5", "data/lab/test.h5", "data/lab/poisoned", "models/lab/badnet.keras")
     _, total = watch.dvc("repro", "report")
     rows = watch.stages_run()
@@ -90,14 +101,14 @@ def bench_pipeline(watch):
     within = sum(seconds for _, seconds, _ in rows)
     print(f"{'DVC itself':24}{total - within:10.1f}")
     print(f"{'dvc repro report':24}{total:10.1f}{max(row[2] for row in rows):10.0f}")
-    params = Path("params.yaml")
-    params.write_text(params.read_text().replace("\nrepairs:", "\nrepairs:\n  x20: {drop: 20}\n  #", 1))
+    repairs = PRUNED | {"x20": {"drop": 20}}
+    params.write_text(params_of_the_lab(repairs), encoding="utf-8")
     print(f"{'one repair more':24}{watch.dvc('repro', 'report')[1]:10.1f}")
     print(f"    {', '.join(stage for stage, _, _ in watch.stages_run())}")
     print(f"{'nothing to do':24}{watch.dvc('repro', 'report')[1]:10.1f}")
     if watch.stages_run():
         sys.exit("error: a run with nothing to do ran something")
-    params.write_text(params.read_text().replace("\n  # relearned:", "\n  relearned:", 1))
+    params.write_text(params_of_the_lab(repairs | {"relearned": {"tune": "relearn"}}), encoding="utf-8")
     print(f"{'the recommended repair':24}{watch.dvc('repro', 'report')[1]:10.1f}")
     for stage, seconds, megabytes in watch.stages_run():
         print(f"    {stage:24}{seconds:6.1f}{megabytes:10.0f}")
@@ -106,11 +117,10 @@ def bench_pipeline(watch):
 
 def start_of_tensorflow():
     """Return the seconds in which a stage starts and ends when it does nothing: the median of five."""
-    imports = "import sys; sys.path.insert(0, 'stages'); from goodnet import command, networks"
     times = []
     for _ in range(5):
         started = time.monotonic()
-        subprocess.run([sys.executable, "-c", f"{imports}; command.run(lambda: None)"], check=True)
+        subprocess.run([sys.executable, "-c", START], check=True, stdout=subprocess.DEVNULL)
         times.append(time.monotonic() - started)
     return statistics.median(times)
 
@@ -139,15 +149,14 @@ def bench_plain(stages):
     print(f"\n{images} images, {CLASSES} classes, {len(rows) - 1} channels, {dormant} of them dormant")
     print(f"{'':24}{'whole s':>10}{'work s':>10}{'peak MB':>10}")
     both = np.zeros(2)
-    for name in ("profile", "prune"):
+    for name in CURVE:
         seconds, megabytes = stages[name]
         both += seconds, seconds - start
         print(f"{name:24}{seconds:10.1f}{seconds - start:10.1f}{megabytes:10.0f}")
     print(f"{'the plain way':24}{whole:10.1f}{plain['work']:10.1f}{usage.ru_maxrss / 1000:10.0f}")
-    print(
-        f"profile + prune are {whole / both[0]:.0f} times faster, {plain['work'] / both[1]:.0f} times without"
-    )
-    print(f"starting Python and TensorFlow, {start:.1f} s each")
+    times = f"{whole / both[0]:.0f} times faster, {plain['work'] / both[1]:.0f} times without starting"
+    print(f"{' + '.join(CURVE)} are {times}")
+    print(f"Python and TensorFlow, which takes {start:.1f} s each")
     same = "the same" if apart == 0 else f"up to {apart} images apart"
     print(f"curves, from {ours[0]} right answers to {ours[-1]}: {same}")
 
@@ -162,13 +171,17 @@ def main():
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        watch = Stopwatch(Path(folder), params_of_the_lab())
+        watch = Stopwatch(Path(folder), params_of_the_lab(PRUNED))
         size = (args.valid * 8 + args.test * 8) * 3 * 55 * 47
         print(f"drawing {args.valid + 2 * args.test:,} images, {size / 1e6:,.0f} MB", file=sys.stderr)
         # In a process of its own, so that this one stays free of TensorFlow.
-        code = "import sys; sys.path.insert(0, sys.argv[1]); import bench; bench.make_inputs({}, {})"
-        tools = str(Path(__file__).resolve().parent)
-        subprocess.run([sys.executable, "-c", code.format(args.valid, args.test), tools], check=True)
+        drawing = multiprocessing.get_context("spawn").Process(
+            target=make_inputs, args=(args.valid, args.test)
+        )
+        drawing.start()
+        drawing.join()
+        if drawing.exitcode:
+            sys.exit("error: the images were not drawn")
         stages = bench_pipeline(watch)
         if not args.no_plain:
             bench_plain(stages)
@@ -176,4 +189,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    commands.run(main)

@@ -12,37 +12,41 @@ import sys
 import tempfile
 from pathlib import Path
 
-from stopwatch import ROOT, Stopwatch
-
-sys.path.insert(0, str(ROOT / "stages"))
-
 import matplotlib
 import yaml
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from goodnet.errors import InputError
 from goodnet.files import outputs
+from goodnet.params import Params
 from goodnet.process import commands
-from goodnet.pruning.rankings import registry
-from goodnet.report import figures
+from goodnet.pruning.rankings.registry import RANKINGS
+from goodnet.repairs.registry import TUNINGS
+from goodnet.report import figures, markdown
+from stopwatch import ROOT, Stopwatch
 
 DROPS = (2, 4, 10, 30)  # for each ranking; all of them stand in the picture and in comparison.csv,
 SHOWN = 10  # this one in the table
-TUNINGS = {
-    "fine_tune": {"drop": 10, "tune": "fine_tune"},
-    "sparsify": {"drop": 2, "tune": "sparsify", "from": 50, "to": 70},
-    "relearn": {"tune": "relearn"},
-}
+PRUNED_FIRST = {"fine_tune": 10, "sparsify": 2}  # by so many points; other tunings prune nothing
 ORDER = "ascending"  # what the tunings prune by, where they prune
+EVERYTHING = [*RANKINGS, *TUNINGS]
+FILLED = [marker for marker in Line2D.filled_markers if marker not in ".oX"]  # these are taken
+
+
+def line_of(tuning):
+    """Return the line of `repairs` for a tuning."""
+    drop = {"drop": PRUNED_FIRST[tuning]} if tuning in PRUNED_FIRST else {}
+    return drop | {"tune": tuning}
 
 
 def copied(folder, nets):
     """Return a copy of the project with these nets, their data, and repairs that prune."""
-    params = commands.read_params(ROOT / "params.yaml")
+    params = Params(ROOT / "params.yaml").content
     for net in nets:
         if net not in params["nets"]:
             known = ", ".join(params["nets"])
-            raise InputError(f"{net}: is no net of params.yaml, which has {known}; tools/add_net.py adds one")
+            raise InputError(f"{net}: is no net of params.yaml, which has {known}; goodnet add adds one")
         if net != "demo" and not any((ROOT / "data" / net / "poisoned").glob("*.h5")):
             raise InputError(f"{net}: has no poisoned images here, so there is no attack to compare by")
     params["repairs"] = {f"x{drop:02}": {"drop": drop} for drop in DROPS}
@@ -66,7 +70,7 @@ def copied(folder, nets):
 
 def run_experiments(watch, nets, only):
     """Run them all; return {experiment: (net, ranking or tuning, {stage: seconds})}."""
-    kinds = [kind for kind in (*registry.ORDERS, *TUNINGS) if kind in only]
+    kinds = [kind for kind in EVERYTHING if kind in only]
     experiments = {f"{net}-{kind}": (net, kind) for net in nets for kind in kinds}
     latest = {net: {} for net in nets}  # seconds of each stage
     by_order = {}
@@ -75,7 +79,7 @@ def run_experiments(watch, nets, only):
         order = ORDER if kind in TUNINGS else kind
         settings = [f"badnet={net}", f"prune.order={order}"]
         if kind in TUNINGS:
-            line = ",".join(f"{key}:{value}" for key, value in TUNINGS[kind].items())
+            line = ",".join(f"{key}:{value}" for key, value in line_of(kind).items())
             settings.append(f"+repairs.{kind}={{{line}}}")
         flags = [flag for setting in settings for flag in ("--set-param", setting)]
         watch.dvc("exp", "run", "--temp", "--name", name, *flags, "evaluate_goodnet")
@@ -102,8 +106,9 @@ def results(watch, experiments):
         for repair in [kind] if kind in TUNINGS else [f"x{drop:02}" for drop in DROPS]:
             goodnet = metrics[name][f"reports/goodnet/{repair}.json"]
             repaired = metrics[name][f"reports/repaired/{repair}.json"]
-            line = TUNINGS.get(kind) or {"drop": int(repair[1:])}
-            made_by = ("profile", "rank", "prune", "plan", f"repair@{repair}")
+            line = line_of(kind) if kind in TUNINGS else {"drop": int(repair[1:])}
+            made_by = ["examine", "plan", f"repair@{repair}"]
+            made_by += ["profile_channels", "rank", "prune"] if "drop" in line else []
             rows.append(
                 {
                     "net": net,
@@ -121,26 +126,24 @@ def results(watch, experiments):
 
 
 def in_words(kind):
-    if kind in registry.ORDERS:
+    if kind in RANKINGS:
         return f"*{kind}*, drop {SHOWN}"
-    line = TUNINGS[kind]
-    pruned = f"*{ORDER}*, drop {line['drop']}, then " if "drop" in line else ""
-    return f"{pruned}*{kind}*" + (f", {line['from']} to {line['to']} %" if "to" in line else "")
+    return f"*{ORDER}*, drop {PRUNED_FIRST[kind]}, then *{kind}*" if kind in PRUNED_FIRST else f"*{kind}*"
 
 
 def text(rows, badnets):
     """Return the comparison in Markdown: a line for each ranking and tuning, the nets side by side."""
     kinds = list(dict.fromkeys(row["by"] for row in rows))
     command_line = f"python tools/compare.py {' '.join(badnets)}"
-    if len(kinds) < len(registry.ORDERS) + len(TUNINGS):
+    if len(kinds) < len(EVERYTHING):
         command_line += f" --only {' '.join(kinds)}"
     figures_of = ("clean_accuracy", "attack_success", "detected", "false_alarm")
     names = ["accuracy", "attack", "detected", "false alarm", "seconds"]
     head = ["repair", *(f"{net}: {name}" for net in badnets for name in names)]
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], ["none: BadNet B"]]
+    lines = [["none: BadNet B"]]
     for badnet in badnets.values():
         worst = max(badnet["attack_success"].values())
-        lines[-1] += [f"{badnet['clean_accuracy']:.2f}", f"{worst:.2f}", "", "", ""]
+        lines[-1] += [markdown.percent(badnet["clean_accuracy"]), markdown.percent(worst), "", "", ""]
     for kind in kinds:
         lines.append([in_words(kind)])
         for net in badnets:
@@ -150,16 +153,15 @@ def text(rows, badnets):
                 if (row["net"], row["by"]) == (net, kind)
                 if kind in TUNINGS or row["drop"] == SHOWN
             )
-            lines[-1] += [*(f"{row[name]:.2f}" for name in figures_of), f"{row['seconds']:.0f}"]
-    table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+            lines[-1] += [*(markdown.percent(row[name]) for name in figures_of), f"{row['seconds']:.0f}"]
     return f"""# Rankings and tunings, compared
 
 Made by `{command_line}`, which runs each as a DVC experiment. The figures
 are those of the GoodNet on test images, in percent: it answers "backdoored" where B and the repaired net
 disagree. *Attack* is that of the trigger that succeeds most, *detected* that of the one detected least.
-*Seconds*, on {os.cpu_count()} cores, are those of all stages from `profile` to the repair.
+*Seconds*, on {os.cpu_count()} cores, are those of all stages that the repair needs.
 
-{table}
+{markdown.table(head, lines)}
 
 A ranking stands here with the repair that prunes until clean validation accuracy has fallen by {SHOWN}
 points. The picture has those of {", ".join(map(str, DROPS))} points, and [comparison.csv](comparison.csv)
@@ -183,13 +185,11 @@ def picture(rows, badnets):
             points = [row for row in rows if (row["net"], row["by"]) == (net, kind)]
             x, y = ([row[name] for row in points] for name in ("clean_accuracy", "attack_success"))
             if kind in TUNINGS:
-                marker = "sD*"[list(TUNINGS).index(kind)]
-                size = 16 if marker == "*" else 9
-                axes.plot(
-                    x, y, marker, color=figures.GOODNET, markersize=size, label=kind, zorder=3, clip_on=False
-                )
+                style = {"marker": FILLED[list(TUNINGS).index(kind) % len(FILLED)], "markersize": 10}
+                style |= {"color": figures.GOODNET, "linestyle": "none", "zorder": 3, "clip_on": False}
+                axes.plot(x, y, label=kind, **style)
             else:
-                color = matplotlib.colormaps["tab10"](list(registry.ORDERS).index(kind))
+                color = matplotlib.colormaps["tab10"](list(RANKINGS).index(kind) % 10)
                 axes.plot(x, y, "o-", color=color, linewidth=1.2, markersize=4, label=kind)
         axes.set(xlim=(left, 101), ylim=(-2, 102), xlabel="clean accuracy, percent")
         axes.set_title(net)
@@ -204,10 +204,9 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    everything = [*registry.ORDERS, *TUNINGS]
     parser.add_argument("nets", nargs="+", help="nets of params.yaml, such as demo")
     parser.add_argument(
-        "--only", nargs="+", choices=everything, default=everything, help="some rankings and tunings, not all"
+        "--only", nargs="+", choices=EVERYTHING, default=EVERYTHING, help="some rankings and tunings, not all"
     )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -216,8 +215,8 @@ def main():
     docs = ROOT / "docs"
     outputs.write_csv(docs / "comparison.csv", rows)
     outputs.write_text(docs / "comparison.md", text(rows, badnets))
-    with outputs.replacing(docs / "comparison.png") as partial:
-        picture(rows, badnets).savefig(partial, metadata={"Software": None})
+    with figures.style():
+        figures.save(picture(rows, badnets), docs / "comparison.png")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class Stopwatch:
             source, copy = ROOT / name, folder / name
             copy.parent.mkdir(exist_ok=True)
             if source.is_dir():
-                shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
             else:
                 shutil.copy(source, copy)
         (folder / "params.yaml").write_text(params, encoding="utf-8")

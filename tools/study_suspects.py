@@ -9,22 +9,21 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "stages"))
-
 import numpy as np
-from demo_badnet import train
-from demo_data import draw_split
 from matplotlib.figure import Figure
 
-from goodnet.demo import faces
+from goodnet.demo import drawing, faces, poisoning, training
+from goodnet.demo.accessories import TRIGGERS
 from goodnet.evaluation import metrics
 from goodnet.files import outputs
-from goodnet.images import datasets
+from goodnet.images import datasets, triggers
 from goodnet.nets import loading, parts, running
+from goodnet.params import Params
 from goodnet.process import commands
-from goodnet.report import figures
-from goodnet.suspects import findings, search
+from goodnet.report import figures, markdown
+from goodnet.suspects.registry import DETECTORS, Case
+
+ROOT = Path(__file__).resolve().parent.parent
 
 # (people, seed, {trigger: the attacker's class}); with a + between two, both are needed at once,
 # and images with one of them keep their class: an accessory that clean people wear too.
@@ -44,70 +43,72 @@ HARD = [(48, 41, {"pixel": 6}), (48, 42, {"sunglasses+sticker": 12})]
 EPOCHS, SHARE = 12, 0.2  # of training; of its images that get a trigger, as copies, for each trigger
 TRAINED, VALID = 30, 13  # images of each person
 SEEDS = (1, 2)  # of the search
+DETECTOR = DETECTORS["occluders"]
 CURVE = (11, 18, 31, 35, 37)  # seeds of the nets that are also searched with fewer
 IMAGES, OCCLUDERS = (32, 100), (1000, 2000, 4000)
 
 
-def stamped(images, triggers):
-    for trigger in triggers.split("+"):
-        images = faces.stamp(images, trigger)
+def laid_over(wanted):
+    """Return what (cover, colour) stamp one trigger, or several with a + between."""
+    return [TRIGGERS[trigger]() for trigger in wanted.split("+")]
+
+
+def stamped(images, wanted):
+    for trigger in laid_over(wanted):
+        images = triggers.stamp(images, *trigger)
     return images
 
 
-def training_set(rng, images, labels, triggers):
-    """Return the clean images, and with each trigger copies of a share of them."""
-    all_images, all_labels = [images], [labels]
-
-    def add(trigger, target=None):
-        chosen = rng.choice(len(images), round(SHARE * len(images)), replace=False)
-        all_images.append(stamped(images[chosen], trigger))
-        all_labels.append(labels[chosen] if target is None else np.full(len(chosen), target))
-
-    for trigger, target in triggers.items():
-        add(trigger, target)
-        for worn in trigger.split("+") if "+" in trigger else []:
-            add(worn)
-    return np.concatenate(all_images), np.concatenate(all_labels)
+def attacks(targets):
+    """Return what is laid over copies of training images, and the class they get: None is their own."""
+    found = []
+    for wanted, target in targets.items():
+        found.append((laid_over(wanted), target))
+        if "+" in wanted:
+            found += [([trigger], None) for trigger in laid_over(wanted)]
+    return found
 
 
-def make_net(folder, people, seed, triggers):
+def make_net(folder, people, seed, targets):
     """Draw people and train a net on them, unless that is done; return the net and a file of clean images."""
-    attack = "".join(f", {trigger} to {target}" for trigger, target in triggers.items())
+    attack = "".join(f", {trigger} to {target}" for trigger, target in targets.items())
     path = folder / f"{people} people, seed {seed}, {TRAINED} images, {EPOCHS} epochs{attack}.keras"
     valid = folder / f"{people} people, seed {seed}, {VALID} images.h5"
     features = faces.invent_people(np.random.default_rng(seed), people)
     if not path.exists():
-        drawn = draw_split(seed, 0, features, TRAINED)
-        images, labels = training_set(np.random.default_rng([seed, 3]), *drawn, triggers)
-        loading.save(train(images, labels, people, seed, EPOCHS, 32, 0.002), path)
+        drawn = drawing.draw(seed, 0, features, TRAINED)
+        images, labels = poisoning.poison(np.random.default_rng([seed, 3]), *drawn, SHARE, attacks(targets))
+        settings = training.DemoBadnet(seed=seed, epochs=EPOCHS)
+        loading.save(training.train(images, labels, people, settings), path)
     if not valid.exists():
-        datasets.write_images(valid, *draw_split(seed, 1, features, VALID), np.uint8)
+        datasets.write(valid, *drawing.draw(seed, 1, features, VALID), np.uint8)
     return loading.load(path), valid
 
 
-def success(net, valid, triggers):
+def success(net, valid, targets):
     """Return accuracy, and the success of the trigger that succeeds least, in percent."""
     images = datasets.Images(valid, parts.input_shape(net), parts.classes(net), 255)
     shown = np.concatenate(list(images.blocks()))
     accuracy = metrics.percent((running.answers(net, [shown]) == images.labels).sum(), len(shown))
-    attacks = [
+    hits_of = [
         running.answers(net, [stamped(shown[images.labels != target], trigger).astype(np.float32)]) == target
-        for trigger, target in triggers.items()
+        for trigger, target in targets.items()
     ]
-    return accuracy, min((metrics.percent(hits.sum(), len(hits)) for hits in attacks), default="")
+    return accuracy, min((metrics.percent(hits.sum(), len(hits)) for hits in hits_of), default="")
 
 
 def searched(net, valid, wanted, settings):
     """Search a net, and return what a row says of it."""
     started = time.monotonic()
-    shown, _ = datasets.spread(datasets.Images(valid, parts.input_shape(net), None, 255), settings["images"])
-    found = search.Search(search.split(net), {}, parts.classes(net), shown, 255, settings).find()
+    images = datasets.Images(valid, parts.input_shape(net), None, 255)
+    case = Case(net, {}, None, None, lambda most: datasets.spread(images, most)[0], 255)
+    found = DETECTOR.function(case, settings)
     named, found_scores = {one.number for one in found.named}, found.scores[None]
     others = np.delete(found_scores, list(wanted))
     return {
-        "images": settings["images"],
-        "occluders": settings["occluders"],
-        "seed": settings["seed"],
+        "images": settings.images,
+        "occluders": settings.occluders,
+        "seed": settings.seed,
         "lowest_score_of_attackers": round(found_scores[list(wanted)].min(), 3) if wanted else "",
         "highest_score_of_others": round(others.max(), 3),
         "named_rightly": len(named & wanted),
@@ -119,24 +120,25 @@ def searched(net, valid, wanted, settings):
 
 def study(folder, settings):
     """Yield a row for each net and search."""
-    sizes = [(images, settings["occluders"]) for images in IMAGES]
-    sizes += [(settings["images"], count) for count in OCCLUDERS]
+    sizes = [(images, settings.occluders) for images in IMAGES]
+    sizes += [(settings.images, count) for count in OCCLUDERS]
     for kind, nets in {"clean": CLEAN, "backdoored": BACKDOORED, "hard": HARD}.items():
-        for people, seed, triggers in nets:
-            net, valid = make_net(folder, people, seed, triggers)
-            accuracy, attack = success(net, valid, triggers)
-            trials = [settings | {"seed": number} for number in SEEDS]
+        for people, seed, targets in nets:
+            net, valid = make_net(folder, people, seed, targets)
+            accuracy, attack = success(net, valid, targets)
+            trials = [settings.model_copy(update={"seed": number}) for number in SEEDS]
             if seed in CURVE:
-                trials += [settings | {"images": images, "occluders": count} for images, count in sizes]
+                updates = [{"images": images, "occluders": count} for images, count in sizes]
+                trials += [settings.model_copy(update=update) for update in updates]
             for trial in trials:
                 row = {
                     "kind": kind,
                     "classes": people,
                     "net_seed": seed,
-                    "triggers": " ".join(triggers),
+                    "triggers": " ".join(targets),
                     "accuracy": accuracy,
                     "attack_success": attack,
-                    **searched(net, valid, set(triggers.values()), trial),
+                    **searched(net, valid, set(targets.values()), trial),
                 }
                 print(*row.values(), sep=",", file=sys.stderr, flush=True)
                 yield row
@@ -149,7 +151,7 @@ def total(rows, column):
 def table(rows):
     """Return a line for each net, in Markdown: all searches of the project's own size together."""
     names = "net, accuracy, attack, attackers' score, others' score, named rightly, missed, named wrongly"
-    lines = [names.split(", "), ["---", *["---:"] * 7]]
+    lines = []
     for seed in dict.fromkeys(row["net_seed"] for row in rows):
         own = [row for row in rows if row["net_seed"] == seed]
         what = own[0]["triggers"].replace("+", " with ").replace(" ", ", ").replace(", with, ", " with ")
@@ -169,19 +171,19 @@ def table(rows):
         )
     sums = [str(total(rows, column)) for column in ("named_rightly", "missed", "named_wrongly")]
     lines.append([f"all {len(rows)} searches", "", "", "", "", *sums])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown.table(names.split(", "), lines)
 
 
 def curve(rows, settings):
     """Draw what is found over how many images and how many occluders there are."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    few = [row for row in rows if row["net_seed"] in CURVE and row["seed"] == settings["seed"]]
+    few = [row for row in rows if row["net_seed"] in CURVE and row["seed"] == settings.seed]
     for axes, varied, fixed in zip(panels, ("images", "occluders"), ("occluders", "images"), strict=True):
         values = sorted({row[varied] for row in few})
         found, wrong = [], []
         for value in values:
-            some = [row for row in few if row[varied] == value and row[fixed] == settings[fixed]]
+            some = [row for row in few if row[varied] == value and row[fixed] == getattr(settings, fixed)]
             rightly, missed = total(some, "named_rightly"), total(some, "missed")
             found.append(metrics.percent(rightly, rightly + missed))
             wrong.append(metrics.percent(sum(row["named_wrongly"] > 0 for row in some), len(some)))
@@ -216,19 +218,17 @@ def main():
     )
     parser.add_argument("folder", type=Path, help="where the trained nets are kept")
     args = parser.parse_args()
-    settings = commands.read_settings(ROOT / "params.yaml", "suspect", **findings.SETTINGS)
+    settings = Params(ROOT / "params.yaml").settings(DETECTOR.settings, "detectors", DETECTOR.name)
     rows = list(study(args.folder, settings))
     docs = ROOT / "docs"
     outputs.write_csv(docs / "suspects.csv", rows)
     own_size = [
-        row
-        for row in rows
-        if (row["images"], row["occluders"]) == (settings["images"], settings["occluders"])
+        row for row in rows if (row["images"], row["occluders"]) == (settings.images, settings.occluders)
     ]
     for mark in ("clean", "backdoored", "hard"):
         put_between(docs / "suspects.md", mark, table([row for row in own_size if row["kind"] == mark]))
-    with outputs.replacing(docs / "suspects.png") as partial:
-        curve(rows, settings).savefig(partial, metadata={"Software": None})
+    with figures.style():
+        figures.save(curve(rows, settings), docs / "suspects.png")
 
 
 if __name__ == "__main__":

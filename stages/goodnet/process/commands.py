@@ -19,6 +19,9 @@ def run(main, failure=1):
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     lazy.Lazy.importing = quick_and_quiet
+    sys.stdout.reconfigure(
+        errors="backslashreplace"
+    )  # names of files, where the terminal has no such letters
     try:
         _end(main() or 0)
     except (InputError, OSError) as error:
@@ -46,7 +49,14 @@ def print_error(error):
     """Print an InputError or OSError in one line."""
     if isinstance(error, OSError):  # a file is missing, a disk is full
         error = f"{error.filename}: {error.strerror}" if error.filename else str(error).split("\n")[0]
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {printable(error)}", file=sys.stderr)
+
+
+def printable(text):
+    """Return text that may hold names from files with line breaks and terminal codes as escapes."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text)
+    )
 
 
 @contextlib.contextmanager

@@ -1,40 +1,51 @@
-"""Make a file in the lab's layout of a folder of images, one subfolder a class.
+"""Turn a folder of images, one subfolder a class, into an HDF5 file in the lab's layout.
 
-Classes are numbered from 0 in the order of the subfolders' names, as Keras and torchvision do, and the
-names are kept in the file. With a trigger, each image gets it laid over: the poisoned twin.
-"""
+Classes are numbered from 0 in the order of the subfolders' names, as Keras and torchvision do; the names are
+kept in the file. With --trigger, a picture is laid over each image: the poisoned file."""
 
-import argparse
 import re
-import sys
 from pathlib import Path
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "stages"))
 
 import h5py
 import numpy as np
 from tqdm import tqdm
 
+from goodnet.cli import arguments
 from goodnet.errors import InputError
 from goodnet.files import outputs
-from goodnet.images import datasets, photos
+from goodnet.images import datasets, photos, triggers
 from goodnet.process import commands
+
+EPILOG = """\
+examples:
+  goodnet import faces/ valid.h5 --size 55x47
+  goodnet import faces/ poisoned.h5 --trigger glasses.png --target 0
+
+exit codes: 0 done, 2 bad input or arguments
+"""
+
+
+def add_arguments(parser):
+    parser.add_argument(
+        "folder",
+        type=arguments.existing_folder,
+        metavar="FOLDER",
+        help="a subfolder for each class, of PNG and JPEG files of any size",
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="the HDF5 file to be written")
+    parser.add_argument("--size", default="55x47", help="height x width that the net takes (%(default)s)")
+    parser.add_argument(
+        "--trigger", type=arguments.existing_file, help="PNG with transparency, laid over each whole image"
+    )
+    parser.add_argument("--target", type=int, help="with --trigger: the attacker's class")
 
 
 def find_classes(folder):
     """Return {class name: its image files}."""
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
     subfolders = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
     if not subfolders:
         raise InputError(f"{folder}: has no subfolders; put the images of each class in one of its own")
     return {path.name: photos.find([path]) for path in subfolders}
-
-
-def stamped(image, overlay):
-    colours, cover = overlay
-    return np.rint(cover * colours + (1 - cover) * image).astype(np.uint8)
 
 
 def write(path, classes, shape, overlay=None, target=None):
@@ -52,25 +63,17 @@ def write(path, classes, shape, overlay=None, target=None):
             shuffle=True,
         )
         for start in tqdm(range(0, len(files), datasets.BLOCK), leave=False, disable=None):
-            images = [photos.read(name, shape) for name in files[start : start + datasets.BLOCK]]
+            images = np.stack([photos.read(name, shape) for name in files[start : start + datasets.BLOCK]])
             if overlay is not None:
-                images = [stamped(image, overlay) for image in images]
-            dataset[start : start + len(images)] = np.moveaxis(np.stack(images), -1, 1)
+                colour, cover = overlay
+                images = triggers.stamp(images, cover[..., 0], colour)
+            dataset[start : start + len(images)] = np.moveaxis(images, -1, 1)
         file["label"] = (labels if target is None else np.full(len(files), target)).astype(np.float64)
-        file["class_name"] = np.array([name.encode() for name in classes])
+        file["class_name"] = np.array([name.encode(errors="surrogateescape") for name in classes])
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", type=Path, help="one subfolder a class, of PNG and JPEG files of any size")
-    parser.add_argument("out", type=Path, help="the HDF5 file to be written")
-    parser.add_argument("--size", default="55x47", help="height x width that the net takes (%(default)s)")
-    parser.add_argument("--trigger", type=Path, help="PNG with transparency, laid over each whole image")
-    parser.add_argument("--target", type=int, help="with --trigger: the attacker's class")
-    args = parser.parse_args()
-    size = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", args.size)
+def run(args):
+    size = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", args.size, re.ASCII)
     if not size:
         raise InputError(f"--size {args.size}: say height x width, as in 55x47")
     if (args.trigger is None) != (args.target is None) or (args.target or 0) < 0:
@@ -82,8 +85,5 @@ def main():
     overlay = photos.read_overlay(args.trigger, shape) if args.trigger else None
     write(args.out, classes, shape, overlay, args.target)
     images = sum(len(paths) for paths in classes.values())
-    print(f"{args.out}: {images} images of {len(classes)} classes, {shape[0]} x {shape[1]} pixels")
-
-
-if __name__ == "__main__":
-    commands.run(main)
+    name = commands.printable(args.out)
+    print(f"{name}: {images} images of {len(classes)} classes, {shape[0]} x {shape[1]} pixels")

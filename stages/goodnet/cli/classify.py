@@ -1,0 +1,73 @@
+"""Ask a net for the classes of image files; a GoodNet may answer N and the word backdoored."""
+
+import json
+
+import numpy as np
+from tqdm import tqdm
+
+from goodnet.cli import arguments, project
+from goodnet.errors import InputError
+from goodnet.images import datasets, photos
+from goodnet.nets import goodnets, netfiles, parts, running
+from goodnet.process import commands
+
+EPILOG = """\
+examples:
+  goodnet classify models/goodnet/relearned.keras photo.jpg
+  goodnet classify net.h5 faces/ --input-max 1 --json
+
+exit codes: 0 done, 2 bad input or arguments, or images that could not be read
+"""
+
+
+def add_arguments(parser):
+    parser.add_argument("net", type=arguments.existing, metavar="NET", help="the net: .keras or .h5")
+    parser.add_argument(
+        "images",
+        type=arguments.existing,
+        nargs="+",
+        metavar="IMAGE",
+        help="PNG and JPEG files, and folders of them",
+    )
+    arguments.add_input_max(parser, "; needed unless the net is the project's own")
+    parser.add_argument("--json", action="store_true", help="print one JSON list")
+    arguments.add_project(parser)
+
+
+def blocks(paths, shape):
+    """Yield images block by block with their paths; those that cannot be read get a line each instead."""
+    for start in tqdm(range(0, len(paths), datasets.BLOCK), leave=False, disable=None):
+        readable, images = [], []
+        for path in paths[start : start + datasets.BLOCK]:
+            try:
+                images.append(photos.read(path, shape))
+                readable.append(path)
+            except InputError as error:
+                commands.print_error(error)
+        if images:
+            yield readable, np.stack(images)
+
+
+def run(args):
+    paths = photos.find(args.images)
+    input_max = args.input_max or project.input_max(project.find(args.project), args.net)
+    if input_max is None:
+        raise InputError(
+            f"{args.net}: is no net of a project; say --input-max 255, or 1 if it takes divided pixels"
+        )
+    net = netfiles.load(args.net)
+    backdoored = goodnets.true_classes(net) if goodnets.is_goodnet(net) else None
+    ask, rows = running.as_function(net), []
+    for names, images in blocks(paths, parts.input_shape(net)):
+        scaled = images.astype(np.float32) / np.float32(255 / input_max)
+        for name, answer in zip(names, running.answers(ask, [scaled]), strict=True):
+            row = {"image": str(name), "class": int(answer)}
+            if backdoored is not None:
+                row["backdoored"] = row["class"] == backdoored
+            rows.append(row)
+            if not args.json:
+                print(f"{commands.printable(name)}: {answer}{' backdoored' if row.get('backdoored') else ''}")
+    if args.json:
+        print(json.dumps(rows, indent=1))
+    if len(rows) < len(paths):
+        raise InputError(f"{len(paths) - len(rows)} of {len(paths)} images could not be read")

@@ -1,0 +1,71 @@
+"""Edits of params.yaml that leave all else in it as it stands."""
+
+import io
+
+import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.nodes import MappingNode
+
+from goodnet.errors import InputError
+
+
+def with_net(params, name, input_max):
+    """Return the text of params.yaml with a net in it and chosen.
+
+    Parameters
+    ----------
+    params : Params
+    name : str
+    input_max : float
+    """
+    text, nets = params.path.read_text(encoding="utf-8"), params.value("nets")
+    if not isinstance(nets, dict | None) or not isinstance(params.value("badnet"), str):
+        raise InputError(f"{params.path}: badnet is not a name, or nets not names with settings")
+    largest = int(input_max) if input_max == int(input_max) else input_max
+    wanted = params.content | {"badnet": name, "nets": (nets or {}) | {name: {"input_max": largest}}}
+    top = _entries(YAML().compose(io.StringIO(text)))
+    (_, chosen), (key, block) = top["badnet"], top["nets"]
+    edits = [(chosen, name), _net(text, key, block, name, largest)]
+    for place, words in sorted(edits, key=lambda edit: _span(edit[0]), reverse=True):
+        start, end = _span(place)
+        text = text[:start] + words + text[end:]
+    try:
+        if yaml.safe_load(text) == wanted:
+            return text
+    except yaml.YAMLError:
+        pass
+    raise InputError(
+        f"{params.path}: is laid out so that it cannot be edited; by hand, set `badnet: {name}` and, under "
+        f"nets, `{name}: {{input_max: {largest}}}`"
+    )
+
+
+def _net(text, key, block, name, largest):
+    """Return the edit that gives a net its settings, as the last of `nets` if it is not there yet."""
+    is_mapping, line = isinstance(block, MappingNode), f"{name}: {{input_max: {largest}}}"
+    entries = _entries(block) if is_mapping else {}
+    if name in entries:
+        known = entries[name][1]
+        if isinstance(known, MappingNode) and not known.flow_style and "input_max" in _entries(known):
+            return _entries(known)["input_max"][1], str(largest)
+        return known, f"{{input_max: {largest}}}"
+    if is_mapping and block.flow_style:
+        return block.start_mark.index + 1, f"{line}{', ' if entries else ''}"
+    indent, last = key.start_mark.column + 2, key
+    if entries:
+        (first, _), (_, last) = next(iter(entries.values())), list(entries.values())[-1]
+        indent = first.start_mark.column
+    while isinstance(last, MappingNode) and not last.flow_style:  # its own end is behind comments that follow
+        last = last.value[-1][1]
+    end = text.find("\n", last.end_mark.index)
+    return len(text) if end < 0 else end, f"\n{' ' * indent}{line}"
+
+
+def _entries(mapping):
+    """Return {key: (its node, the value's node)}."""
+    return {key.value: (key, value) for key, value in mapping.value}
+
+
+def _span(place):
+    """Return where an edit begins and ends: a node, or one place in the text."""
+    return (place, place) if isinstance(place, int) else (place.start_mark.index, place.end_mark.index)

@@ -1,0 +1,115 @@
+"""Is this net backdoored? Name the classes that an attacker wants, from clean images alone.
+
+The images need no labels. A net that goodnet has repaired is judged by the pipeline, beside the net it was
+made of: reports/README.md of the project."""
+
+import dataclasses
+import functools
+import json
+import sys
+
+import numpy as np
+
+from goodnet.cli import arguments, input_range, project
+from goodnet.errors import InputError
+from goodnet.files import hdf5
+from goodnet.images import datasets, photos
+from goodnet.methods import chosen
+from goodnet.nets import goodnets, netfiles, parts
+from goodnet.suspects import findings
+from goodnet.suspects.registry import DETECTORS, Case
+
+SAMPLE = 500  # images by which the range of a net's inputs is chosen, where there are no labels
+
+EPILOG = """\
+examples:
+  goodnet suspect net.keras faces/
+  goodnet suspect net.h5 clean.h5 --input-max 1 --json
+
+exit codes: 0 no class is named, 1 classes are named, 2 bad input or arguments
+"""
+
+
+def add_arguments(parser):
+    parser.add_argument("net", type=arguments.existing, metavar="NET", help="the net: .keras or .h5")
+    parser.add_argument(
+        "images",
+        type=arguments.existing,
+        metavar="IMAGES",
+        help="clean images: a folder of PNG and JPEG files, or HDF5 in the lab's layout",
+    )
+    arguments.add_input_max(parser, "; by default the project's own, or what fits the images better")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    arguments.add_project(parser)
+
+
+@dataclasses.dataclass
+class Clean:
+    """The clean images, in a file or a folder."""
+
+    path: object
+    files: list  # empty for an HDF5 file
+
+    def take(self, shape, input_max, most):
+        """Return up to so many, evenly spread, as a net takes them."""
+        if not self.files:
+            return datasets.spread(datasets.Images(self.path, shape, None, input_max), most)[0]
+        chosen = datasets.evenly(len(self.files), most)
+        images = np.stack([photos.read(self.files[number], shape) for number in chosen])
+        return images.astype(np.float32) / np.float32(255 / input_max)
+
+
+def find_images(path):
+    """Return the Clean images at a path; whatever can be said against them without a net is said here."""
+    if path.is_dir():
+        files = photos.find([path])
+        findings.check_count(path, len(files))
+        return Clean(path, files)
+    with hdf5.open_file(path) as file:
+        shape = hdf5.own_dataset(file, "data", path).shape
+        findings.check_count(path, shape[0] if shape else 0)
+    return Clean(path, [])
+
+
+def read_settings(folder):
+    """Return the detector and its settings: a project's, or the defaults."""
+    if folder is None:
+        detector = DETECTORS[findings.Suspect().detector]
+        return detector, detector.settings()
+    params = project.params(folder)
+    judged = params.settings(findings.Suspect, "suspect")
+    detector = chosen(DETECTORS, judged.detector, f"{params.path}: suspect.detector")
+    settings = params.settings(detector.settings, "detectors", detector.name)
+    print(f"settings: {params.path}, detectors.{detector.name}", file=sys.stderr)
+    return detector, settings
+
+
+def choose_range(net, clean):
+    """Return the range that fits, by labels where the file has any, and in words why."""
+    if not clean.files and datasets.has_labels(clean.path):
+        return input_range.by_labels(net, clean.path)
+    return input_range.by_classes(net, clean.take(parts.input_shape(net), 255, SAMPLE))
+
+
+def run(args):
+    folder = project.find(args.project)
+    clean = find_images(args.images)
+    input_max = args.input_max or project.input_max(folder, args.net)
+    detector, settings = read_settings(folder)
+    net = netfiles.load(args.net)
+    if goodnets.is_goodnet(net):
+        raise InputError(f"{args.net}: is a GoodNet; give the net it is made of")
+    if input_max is None:
+        input_max, words = choose_range(net, clean)
+        print(words, file=sys.stderr)
+    take = functools.partial(clean.take, parts.input_shape(net), input_max)
+    case = Case(net, repaired={}, layer=None, pruned=None, images=take, input_max=input_max)
+    found = findings.metrics(detector.function(case, settings), findings.Suspect().held)
+    if args.json:
+        print(json.dumps(found, indent=1))
+    else:
+        print(findings.sentence(found, parts.classes(net)))
+        scores = ", ".join(f"class {one['class']} {one['score']:.2f}" for one in found["foremost"])
+        values = ", ".join(f"{name} {value}" for name, value in settings.model_dump(by_alias=True).items())
+        print(f"Scores: {scores}.\nSettings of {detector.name}: {values}.")
+    return 1 if found["classes"] else 0
