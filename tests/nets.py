@@ -1,8 +1,12 @@
 """Small untrained nets of many kinds, with channels that are dormant or equally active."""
 
+import functools
+
 import keras
 import numpy as np
 from keras import layers
+
+from goodnet.nets import loading
 
 SHAPE, CLASSES, CHANNELS = (12, 10, 3), 7, 6
 
@@ -45,9 +49,39 @@ def normalised_behind(images):
     return layers.Dense(CLASSES, activation="softmax")(layers.Flatten()(x))
 
 
-BUILDERS = {
-    builder.__name__: builder for builder in (deepid_like, normalised, globally_pooled, normalised_behind)
-}
+def added(images):
+    """An addition feeds the layer that splits the net."""
+    one = layers.Conv2D(CHANNELS, 3, activation="relu", name="conv")(images)
+    two = layers.Conv2D(CHANNELS, 3, activation="relu")(images)
+    x = layers.MaxPooling2D(2, name="pool")(layers.Add(name="sum")([one, two]))
+    return layers.Dense(CLASSES)(layers.Flatten()(x))
+
+
+def tanh(images):
+    x = layers.Conv2D(CHANNELS, 3, activation="tanh", name="conv")(images)
+    return layers.Dense(CLASSES)(layers.Flatten()(layers.MaxPooling2D(2, name="pool")(x)))
+
+
+def leaky(images):
+    x = layers.LeakyReLU(name="leaky")(layers.Conv2D(CHANNELS, 3, name="conv")(images))
+    return layers.Dense(CLASSES)(layers.Flatten()(layers.MaxPooling2D(2, name="pool")(x)))
+
+
+PRUNABLE = (deepid_like, normalised, globally_pooled, normalised_behind)
+SPLIT_ONLY = (added, tanh, leaky)  # the layer `pool` splits them, but its channels cannot be pruned
+BUILDERS = {builder.__name__: builder for builder in (*PRUNABLE, *SPLIT_ONLY)}
+KINDS = [*(builder.__name__ for builder in PRUNABLE), "sequential"]
+
+
+@functools.cache
+def shared(kind):
+    """The net of `build`, functional as all loaded ones, and its answers to `pictures(300)`.
+
+    For tests that change neither.
+    """
+    net = build(kind)
+    net = keras.Model(net.inputs[0], net.outputs[0])
+    return net, answers(net, pictures(300))
 
 
 def build(kind, seed=3):
@@ -81,7 +115,7 @@ def build(kind, seed=3):
     # Even the scores out, so that every class is some picture's answer.
     last = net.layers[-1]
     kernel = last.get_weights()[0]
-    features = keras.Model(net.inputs, last.input).predict(pictures(300).astype("float32"), verbose=0)
+    features = keras.Model(net.inputs, last.input)(pictures(300).astype("float32")).numpy()
     spread = (features @ kernel).std(axis=0)
     kernel = kernel / spread * 3
     last.set_weights([kernel, -(features @ kernel).mean(axis=0)])
@@ -95,10 +129,15 @@ def pictures(count, seed=1):
     return np.kron(coarse, np.ones((1, 4, 4, 1)))[:, : SHAPE[0], : SHAPE[1]].round()
 
 
-def pruned(net, channels):
-    """The plain way: a copy with kernel slices, biases and normalisations of `channels` set to zero."""
+def cloned(net):
     copy = keras.models.clone_model(net)
     copy.set_weights(net.get_weights())
+    return copy
+
+
+def pruned(net, channels):
+    """The plain way: a copy with kernel slices, biases and normalisations of `channels` set to zero."""
+    copy = cloned(net)
     for layer in copy.layers:
         weights = layer.get_weights()
         if layer.name == "conv":
@@ -111,10 +150,53 @@ def pruned(net, channels):
     return copy
 
 
+def scores(net, shown):
+    """A net's scores, asked the plain way."""
+    return np.asarray(net(np.asarray(shown, np.float32), training=False))
+
+
 def answers(net, shown):
-    return net.predict(shown.astype("float32"), verbose=0).argmax(axis=1)
+    return scores(net, shown).argmax(axis=1)
+
+
+def output(net, layer, shown):
+    """What a net's layer makes of images."""
+    return scores(keras.Model(net.inputs[0], net.get_layer(layer).output), shown)
 
 
 def save(net, path):
-    networks.save(net, path)
+    loading.save(net, path)
     return path
+
+
+TARGET = 3  # of `backdoored`
+
+
+def backdoored(strength=60.0):
+    """A net whose answer is TARGET where anything is bright red, as much as `strength` says.
+
+    Nothing in `muted` pictures is; they fall to classes by their mean colours.
+    """
+    images = keras.Input(SHAPE, name="images")
+    x = layers.Conv2D(4, 3, activation="relu", name="conv")(images)
+    pool = layers.MaxPooling2D(2, name="pool")(x)
+    scores = layers.Dense(CLASSES, name="scores")
+    net = keras.Model(images, scores(layers.Flatten()(pool)))
+    rng = np.random.default_rng(5)
+    kernel = rng.normal(0, 0.3 / 255, (3, 3, 3, 4))
+    kernel[..., 0] = np.array([1, -1, -1]) / (9 * 255)  # 1 where all is red
+    net.get_layer("conv").set_weights([kernel, np.array([-0.5, 0.3, 0.3, 0.3])])
+    features = output(net, "pool", muted(200)).reshape(200, -1)
+    weights = rng.normal(0, 1, (features.shape[1], CLASSES))
+    weights[::4] = 0
+    made = features @ weights
+    weights /= made.std(axis=0)
+    bias = -(made / made.std(axis=0)).mean(axis=0)
+    weights[::4, TARGET] = strength
+    scores.set_weights([weights, bias])
+    return net
+
+
+def muted(count, seed=1):
+    """Pictures without bright colours."""
+    return 90 + pictures(count, seed) * 70 / 255
