@@ -184,7 +184,11 @@ def conv(**settings):
 def rectified_in_other_ways():
     yield [conv(activation=None), layers.BatchNormalization(name="n"), layers.ReLU(max_value=6.0)], ["n"]
     yield [conv(), layers.BatchNormalization(name="n"), layers.Dropout(0.1)], ["n"]
-    both = [layers.BatchNormalization(name="a"), layers.Activation("relu"), layers.BatchNormalization(name="b")]
+    both = [
+        layers.BatchNormalization(name="a"),
+        layers.Activation("relu"),
+        layers.BatchNormalization(name="b"),
+    ]
     yield [conv(activation=None), *both, layers.ZeroPadding2D(1), layers.Cropping2D(1)], ["b", "a"]
     yield [conv(), layers.SpatialDropout2D(0.1), layers.AveragePooling2D(1), layers.ReLU()], []
 

@@ -233,7 +233,9 @@ def test_rnp_climbs_the_loss(sequential):
     for mine, plain in zip(change[2:], up, strict=True):
         cosine = (mine * plain).sum() / np.linalg.norm(mine) / np.linalg.norm(plain)
         assert cosine > 0.999
-    ratios = [np.linalg.norm(mine) / np.linalg.norm(plain) for mine, plain in zip(change[2:], up, strict=True)]
+    ratios = [
+        np.linalg.norm(mine) / np.linalg.norm(plain) for mine, plain in zip(change[2:], up, strict=True)
+    ]
     assert ratios[0] == pytest.approx(ratios[1], rel=1e-2)
     assert np.sqrt(sum((part**2).sum() for part in change)) == pytest.approx(0.001 * 20, rel=1e-3)
     second = [b - a - 0.9 * c for a, b, c in zip(once, twice, change, strict=True)]

@@ -32,7 +32,9 @@ class Workbench:
             **{name: copy.deepcopy(PARAMS[name]) for name in ("rankings", "tunings", "detectors", "suspect")},
         }
         for name, settings in blocks.items():
-            block = next(params[group] for group in ("rankings", "tunings", "detectors") if name in params[group])
+            block = next(
+                params[group] for group in ("rankings", "tunings", "detectors") if name in params[group]
+            )
             block[name] = (block[name] or {}) | settings
         (self.path / "params.yaml").write_text(yaml.safe_dump(params))
 
