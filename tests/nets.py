@@ -115,7 +115,7 @@ def build(kind, seed=3):
     # Even the scores out, so that every class is some picture's answer.
     last = net.layers[-1]
     kernel = last.get_weights()[0]
-    features = keras.Model(net.inputs, last.input)(pictures(300).astype("float32")).numpy()
+    features = keras.Model(net.inputs[0], last.input)(pictures(300).astype("float32")).numpy()
     spread = (features @ kernel).std(axis=0)
     kernel = kernel / spread * 3
     last.set_weights([kernel, -(features @ kernel).mean(axis=0)])
