@@ -172,31 +172,36 @@ def save(net, path):
 TARGET = 3  # of `backdoored`
 
 
-def backdoored(strength=60.0):
+def backdoored(strength=600.0):
     """A net whose answer is TARGET where anything is bright red, as much as `strength` says.
 
-    Nothing in `muted` pictures is; they fall to classes by their mean colours.
+    Nothing in `muted` pictures is.
     """
     images = keras.Input(SHAPE, name="images")
-    x = layers.Conv2D(4, 3, activation="relu", name="conv")(images)
-    pool = layers.MaxPooling2D(2, name="pool")(x)
+    made = layers.Conv2D(4, 3, name="conv")(images)
+    # Bounded, so that what little an image shows of something bright decides nothing else.
+    pool = layers.MaxPooling2D(2, name="pool")(layers.ReLU(max_value=1.0)(made))
     scores = layers.Dense(CLASSES, name="scores")
     net = keras.Model(images, scores(layers.Flatten()(pool)))
     rng = np.random.default_rng(5)
-    kernel = rng.normal(0, 0.3 / 255, (3, 3, 3, 4))
-    kernel[..., 0] = np.array([1, -1, -1]) / (9 * 255)  # 1 where all is red
-    net.get_layer("conv").set_weights([kernel, np.array([-0.5, 0.3, 0.3, 0.3])])
-    features = output(net, "pool", muted(200)).reshape(200, -1)
-    weights = rng.normal(0, 1, (features.shape[1], CLASSES))
-    weights[::4] = 0
-    made = features @ weights
-    weights /= made.std(axis=0)
-    bias = -(made / made.std(axis=0)).mean(axis=0)
+    kernel = rng.normal(0, 1, (3, 3, 3, 4))
+    net.get_layer("conv").set_weights([kernel, np.zeros(4)])
+    usual = output(net, "conv", muted(200))
+    spread, mean = 4 * usual.std(axis=(0, 1, 2)), usual.mean(axis=(0, 1, 2))
+    kernel, bias = kernel / spread, 0.5 - mean / spread
+    kernel[..., 0], bias[0] = 0, -0.3
+    kernel[1, 1, :, 0] = np.array([1, -1, -1]) / 255  # above 0 at a bright red pixel
+    net.get_layer("conv").set_weights([kernel, bias])
+    # The class whose pictures are nearest by their features.
+    features = output(net, "pool", muted(CLASSES * 30)).reshape(30, CLASSES, -1).mean(axis=0)
+    features[:, ::4] = 0
+    weights, bias = 10 * features.T, -5 * (features**2).sum(axis=1)
     weights[::4, TARGET] = strength
     scores.set_weights([weights, bias])
     return net
 
 
 def muted(count, seed=1):
-    """Pictures without bright colours."""
-    return 90 + pictures(count, seed) * 70 / 255
+    """Pictures without bright colours, of one class after the other."""
+    of_classes = pictures(CLASSES, seed=0)[np.arange(count) % CLASSES]
+    return (90 + (0.8 * of_classes + 0.2 * pictures(count, seed)) * 70 / 255).astype(np.float32)
