@@ -102,6 +102,17 @@ def test_the_sweep_takes_long_blocks_in_parts():
     assert both == (np.array(alone) + once).tolist()
 
 
+@pytest.mark.parametrize("kind", nets.KINDS)
+def test_the_sweep_adds_to_sums_wherever_it_can(kind):
+    """What makes it fast: the first layers behind the channels are asked for a channel's share alone."""
+    net, _ = nets.shared(kind)
+    sums = [part.output for part in sweep._first_sums(net, "pool")]
+    behind = [layer for layer in net.layers[net.layers.index(net.get_layer("pool")) + 1 :]]
+    summing = [layer.output for layer in behind if isinstance(layer, (layers.Conv2D, layers.Dense))]
+    expected = {"deepid_like": summing[:2], "normalised_behind": [net.get_layer("pool").output]}
+    assert {id(tensor) for tensor in sums} == {id(tensor) for tensor in expected.get(kind, summing[:1])}
+
+
 @pytest.mark.parametrize("shape", [(3, 4, 5), (5,)])
 def test_the_table_of_activity(shape):
     rng = np.random.default_rng(0)
@@ -196,6 +207,15 @@ def rectified_in_other_ways():
 @pytest.mark.parametrize(("middle", "normalisations"), list(rectified_in_other_ways()))
 def test_what_may_stand_between_convolution_and_layer(middle, normalisations):
     assert channels.find(parts.config(built(*middle)), "net", "here").normalisations == normalisations
+
+
+@pytest.mark.parametrize("axis", [-1, 3, [-1], [3]])
+def test_channels_are_the_last_axis_however_it_is_written(axis):
+    config = parts.config(built(conv(activation=None), layers.BatchNormalization(name="n"), layers.ReLU()))
+    next(layer for layer in config["config"]["layers"] if layer["config"]["name"] == "n")["config"][
+        "axis"
+    ] = axis
+    assert channels.find(config, "net", "here").normalisations == ["n"]
 
 
 def cannot_be_pruned():
