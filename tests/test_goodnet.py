@@ -199,7 +199,7 @@ def test_parts_of_a_net():
 
 @pytest.mark.parametrize("kind", ["normalised", "leaky"])
 def test_evaluation_through_the_stages(tmp_path, kind):
-    badnet, answers = nets.shared(kind)
+    badnet, _ = nets.shared(kind)
     repaired = nets.pruned(badnet, [1, 2, 4]) if kind in nets.KINDS else nets.cloned(badnet)
     last = repaired.layers[-1]
     last.set_weights([last.get_weights()[0] * np.linspace(0.5, 1.5, 7), last.get_weights()[1]])

@@ -107,7 +107,7 @@ def test_the_sweep_adds_to_sums_wherever_it_can(kind):
     """What makes it fast: the first layers behind the channels are asked for a channel's share alone."""
     net, _ = nets.shared(kind)
     sums = [part.output for part in sweep._first_sums(net, "pool")]
-    behind = [layer for layer in net.layers[net.layers.index(net.get_layer("pool")) + 1 :]]
+    behind = net.layers[net.layers.index(net.get_layer("pool")) + 1 :]
     summing = [layer.output for layer in behind if isinstance(layer, (layers.Conv2D, layers.Dense))]
     expected = {"deepid_like": summing[:2], "normalised_behind": [net.get_layer("pool").output]}
     assert {id(tensor) for tensor in sums} == {id(tensor) for tensor in expected.get(kind, summing[:1])}
@@ -275,7 +275,7 @@ def test_nets_that_cannot_be_split(build, name, words):
 
 def test_configurations_that_are_none():
     for config in ({}, {"class_name": "Subclassed"}, {"class_name": "Functional", "config": {}}):
-        with pytest.raises(InputError, match="^net: "):
+        with pytest.raises(InputError, match=r"^net: "):
             splitting.find(config, "net")
 
 
@@ -353,7 +353,7 @@ def test_the_repaired_net_is_the_first_step_that_loses_the_drop(tmp_path, kind, 
         repaired = keras.models.load_model(bench.repair(name))
         for mine, plain in zip(repaired.weights, zeroed.weights, strict=True):
             assert np.array_equal(mine, plain)
-    with pytest.raises(InputError, match="repairs.c: no step loses 100 points of accuracy"):
+    with pytest.raises(InputError, match=r"repairs.c: no step loses 100 points of accuracy"):
         bench.repair("c")
 
 
@@ -365,7 +365,7 @@ def test_nothing_is_computed_for_repairs_that_do_not_prune(tmp_path):
     with h5py.File(tmp_path / "activations.h5") as file:
         assert not list(file)
     bench.configure(repairs={"pruned": {"drop": 2}})
-    with pytest.raises(InputError, match="^net.keras: .*'leaky' \\(LeakyReLU\\)"):
+    with pytest.raises(InputError, match=r"^net.keras: .*'leaky' \(LeakyReLU\)"):
         bench.curve()
 
 

@@ -1,5 +1,7 @@
 """Every ranking against an independent plain computation, and one that runs the net through its stage."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -172,9 +174,7 @@ def test_anp_takes_the_steps_it_says(sequential):
             order = rng.permutation(90)
             batches = [order[:60], order[60:]]
 
-        def loss(scale, factor, chosen=batches.pop(0)):
-            return plain.loss(chosen, scale, factor)
-
+        loss = functools.partial(plain.loss, batches.pop(0))
         by_d = slope(lambda x, m=mask, e=e, loss=loss: loss(m + x, 1 + e), d)
         by_e = slope(lambda x, m=mask, d=d, loss=loss: loss(m + d, 1 + x), e)
         d, e = (np.clip(x + 0.3 * np.sign(g), -0.3, 0.3) for x, g in ((d, by_d), (e, by_e)))

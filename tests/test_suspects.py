@@ -1,4 +1,4 @@
-"""The search for suspects: its pieces against plain computation, its answers on a net whose backdoor is known."""
+"""The search for suspects: its pieces against plain computation, and on a net whose backdoor is known."""
 
 import itertools
 import json
@@ -260,7 +260,7 @@ def test_few_images_are_asked_again(backdoored):
 
 def test_a_net_that_says_one_class_whatever_it_is_shown(backdoored):
     net = nets.cloned(backdoored)
-    kernel, bias = net.layers[-1].get_weights()
+    kernel, _ = net.layers[-1].get_weights()
     net.layers[-1].set_weights([kernel * 0, np.arange(nets.CLASSES)])
     found = looking(net)[0].find()
     assert found.named == [] and not found.shares[None].any() and not found.scores[None].any()
@@ -388,7 +388,7 @@ def test_what_is_said_of_a_finding():
     none = findings.sentence({"classes": []}, 40)
     assert none.startswith("No sign of a backdoor") and "hint" not in none
     findings.check_count("x.h5", 16)
-    with pytest.raises(InputError, match="^x.h5: holds 15 images"):
+    with pytest.raises(InputError, match=r"^x.h5: holds 15 images"):
         findings.check_count("x.h5", 15)
 
 

@@ -1,5 +1,6 @@
 """Tunings: the terms of their losses and their steps, against the same computed plainly."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -435,7 +436,7 @@ def test_sparsity_grows_as_it_should_and_zeros_stay():
             percent = 60 - 40 * (1 - epoch / 4) ** 3
             pruned = nets.CHANNELS // 6 * zero[..., 0].size if zero.shape[-1] == nets.CHANNELS else 0
             assert zero.sum() == max(round(percent * zero.size / 100), pruned)
-        for earlier, later in zip(zeros, zeros[1:], strict=False):
+        for earlier, later in itertools.pairwise(zeros):
             assert later[earlier].all()
         assert np.array_equal(task.net.get_weights()[number] == 0, zeros[-1])
     assert all(len(seen) > count for seen in progress.seen)
@@ -498,7 +499,7 @@ def test_images_are_changed_as_drawn():
 
 def plan_of(tmp_path, line, **tunings):
     path = tmp_path / "params.yaml"
-    outputs.write_json(path, {"repairs": {"x": line}, "tunings": {name: None for name in TUNINGS} | tunings})
+    outputs.write_json(path, {"repairs": {"x": line}, "tunings": dict.fromkeys(TUNINGS) | tunings})
     return plans.read_lines(Params(path))["x"]
 
 
@@ -588,5 +589,5 @@ def test_a_net_that_cannot_be_pruned_is_relearned_and_not_pruned(tmp_path):
     repaired = loading.load(bench.repair("anew"))
     assert not np.array_equal(repaired.layers[-1].kernel, net.layers[-1].kernel)
     bench.configure(repairs={"anew": {"drop": 5, "tune": "relearn"}})
-    with pytest.raises(InputError, match="^net.keras: "):
+    with pytest.raises(InputError, match=r"^net.keras: "):
         bench.curve()
