@@ -165,6 +165,7 @@ def test_the_drop_is_exact():
     assert curve.channels_to_prune([1000, 978, 977], 1000, 2.3) == 2  # 23 images, not 22.999...
     assert curve.channels_to_prune([1000, 977, 980], 1000, "2.3") == 1
     assert curve.channels_to_prune([90, 95, 88], 100, 2) == 2
+    assert curve.channels_to_prune([1000, 501, 500], 1000, 50) == 2
     assert curve.channels_to_prune([90, 95, 89], 100, 2) is None
 
 

@@ -63,6 +63,12 @@ def test_a_ranking_is_a_table():
     ]
 
 
+def test_many_equal_channels_stay_in_order():
+    scores = np.tile([2.0, 1.0], 40)
+    order = [row["channel"] for row in registry.ranked(scores, "pool")]
+    assert order == [*range(1, 80, 2), *range(0, 80, 2)]
+
+
 # Masks.
 
 

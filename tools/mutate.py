@@ -8,6 +8,7 @@ TensorFlow already. What survives is printed as a diff: a test is missing, or th
 
 import argparse
 import ast
+import builtins
 import collections
 import difflib
 import importlib
@@ -105,10 +106,11 @@ def changes(node):
         put("value", node.value - 1)
     elif isinstance(node, ast.Constant) and isinstance(node.value, float):
         put("value", node.value * 2 or 1.0)
-        put("value", node.value / 2)
-    for field in ("id", "attr"):
-        if getattr(node, field, None) in NAMES:
-            put(field, NAMES[getattr(node, field)])
+        put("value", node.value / 2 or -1.0)
+    if isinstance(node, ast.Attribute) and node.attr in NAMES:
+        put("attr", NAMES[node.attr])
+    if isinstance(node, ast.Name) and node.id in NAMES and hasattr(builtins, NAMES[node.id]):
+        put("id", NAMES[node.id])
     if isinstance(node, ast.Call):
         each(node.keywords, lambda node, number: node.keywords.pop(number))
         each(node.args[1:], swap)
