@@ -51,6 +51,7 @@ def test_what_is_not_given_is_the_default():
     found = check(Kinds, {"given": 3, "from": 2.5}, "here")
     assert (found.seed, found.count, found.positive, found.percent, found.drop) == (1, 2, 0.5, 2.5, None)
     assert check(Settings, None, "here") == Settings()
+    assert check(plans.Line, {}, "here").model_dump() == {"drop": None, "tune": None}
 
 
 @pytest.mark.parametrize(

@@ -232,8 +232,9 @@ def test_the_finding_is_what_was_answered_weighed_in_a_plain_loop(backdoored):
 
     weights = won.sum(axis=1) ** 2 - (won**2).sum(axis=1)
     shadow, pattern = plain_pictures(looked, best[0], weights)
-    assert np.abs(one.shadow.astype(int) - shadow).max() <= 1
-    assert np.abs(one.pattern.astype(int) - pattern).max() <= 1
+    for found, plain in ((one.shadow, shadow), (one.pattern, pattern)):
+        apart = np.abs(found.astype(int) - plain)  # a half may be rounded up or down
+        assert apart.max() <= 1 and apart.mean() < 0.02
     assert one.shadow.dtype == one.pattern.dtype == np.uint8
 
 
