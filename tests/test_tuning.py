@@ -25,7 +25,8 @@ from goodnet.repairs.registry import TUNINGS, Task
 from workbench import PICTURES, Workbench, with_errors
 
 SHOWN = PICTURES[:120].astype(np.float32)
-FAST = {"epochs": 2, "batch_size": 50, "learning_rate": 0.003}  # 3 steps an epoch, the last of 20 images
+UNEVEN = {"epochs": 2, "batch_size": 50, "learning_rate": 0.003}  # 3 steps an epoch, the last of 20 images
+FAST = UNEVEN | {"batch_size": 60}
 
 
 class Unkept:
@@ -128,10 +129,10 @@ def test_a_training_that_was_cut_short_goes_on(tmp_path, name):
     whole = task_of("normalised", [0])
     tuning.function(whole, settings)
 
-    left = [4]  # batches until it is cut short, in its second epoch
+    left = [3]  # batches until it is cut short, in its second epoch
 
     def images(numbers):
-        if len(numbers) <= 50:
+        if len(numbers) == 60:
             left[0] -= 1
             if left[0] < 0:
                 raise KeyboardInterrupt
@@ -140,7 +141,7 @@ def test_a_training_that_was_cut_short_goes_on(tmp_path, name):
     progress = training.Progress(tmp_path / "net.keras", [])
     with pytest.raises(KeyboardInterrupt):
         tuning.function(task_of("normalised", [0], progress, images), settings)
-    left[0] = 6  # batches of the two epochs that are not done; not nine
+    left[0] = 4  # batches of the two epochs that are not done; not six
     again = task_of("normalised", [0], progress, images)
     tuning.function(again, settings)
     assert left[0] == 0
@@ -304,7 +305,7 @@ def plain_relearning(badnet, labels, pruned, settings):
 def test_relearning_takes_the_steps_it_says():
     """All steps of two epochs, computed with numbers alone."""
     task = task_of("sequential", [0])
-    settings = relearn.Relearn(**FAST, suspects=2, pushed=0.4, push=0.5)
+    settings = relearn.Relearn(**UNEVEN, suspects=2, pushed=0.4, push=0.5)
     relearn.relearn(task, settings)
     expected = plain_relearning(task.badnet, task.labels, [0], settings)
     for mine, plain in zip(task.net.layers[-1].get_weights(), expected, strict=True):
@@ -351,7 +352,7 @@ def test_relearning_makes_a_net_forget_its_backdoor():
 def test_fine_tuning_takes_the_steps_it_says(pruned):
     """As Keras trains the net on pixels divided by 255, if pruned weights are set to zero after each step."""
     task = task_of("sequential", pruned)
-    settings = fine_tune.FineTune(**FAST)
+    settings = fine_tune.FineTune(**UNEVEN)
     plain = nets.cloned(task.net)
     plain.layers[-1].activation = keras.activations.linear
     conv = plain.get_layer("conv")
@@ -541,7 +542,7 @@ def test_repairs_that_prune_and_tune_through_their_stage(tmp_path):
     """And one that a kill cuts short comes to the same bytes, from its last finished epoch."""
     net, answers = nets.shared("sequential")
     bench = Workbench(tmp_path, net, with_errors(answers))
-    line = {"drop": 20, "tune": "sparsify", "batch_size": 50, "epochs": 40}
+    line = {"drop": 20, "tune": "sparsify", "batch_size": 60, "epochs": 15}
     bench.configure(repairs={"sparse": line})
     bench.curve()
     bench.plan()
@@ -572,7 +573,7 @@ def test_repairs_that_prune_and_tune_through_their_stage(tmp_path):
     assert not path.exists()
     with np.load(progress) as file:
         kept = dict(file)
-    assert 1 <= kept["epochs"] < 40
+    assert 1 <= kept["epochs"] < 15
     # It does go on from there: with other weights in that file, other bytes come out.
     np.savez(progress, **(kept | {"value_0": kept["value_0"] + 1}))
     assert bench.repair("sparse").read_bytes() != undisturbed
