@@ -1,8 +1,12 @@
 """Small untrained nets of many kinds, with channels that are dormant or equally active."""
 
+import functools
+
 import keras
 import numpy as np
 from keras import layers
+
+from goodnet.nets import loading
 
 SHAPE, CLASSES, CHANNELS = (12, 10, 3), 7, 6
 
@@ -45,9 +49,39 @@ def normalised_behind(images):
     return layers.Dense(CLASSES, activation="softmax")(layers.Flatten()(x))
 
 
-BUILDERS = {
-    builder.__name__: builder for builder in (deepid_like, normalised, globally_pooled, normalised_behind)
-}
+def added(images):
+    """An addition feeds the layer that splits the net."""
+    one = layers.Conv2D(CHANNELS, 3, activation="relu", name="conv")(images)
+    two = layers.Conv2D(CHANNELS, 3, activation="relu")(images)
+    x = layers.MaxPooling2D(2, name="pool")(layers.Add(name="sum")([one, two]))
+    return layers.Dense(CLASSES)(layers.Flatten()(x))
+
+
+def tanh(images):
+    x = layers.Conv2D(CHANNELS, 3, activation="tanh", name="conv")(images)
+    return layers.Dense(CLASSES)(layers.Flatten()(layers.MaxPooling2D(2, name="pool")(x)))
+
+
+def leaky(images):
+    x = layers.LeakyReLU(name="leaky")(layers.Conv2D(CHANNELS, 3, name="conv")(images))
+    return layers.Dense(CLASSES)(layers.Flatten()(layers.MaxPooling2D(2, name="pool")(x)))
+
+
+PRUNABLE = (deepid_like, normalised, globally_pooled, normalised_behind)
+SPLIT_ONLY = (added, tanh, leaky)  # the layer `pool` splits them, but its channels cannot be pruned
+BUILDERS = {builder.__name__: builder for builder in (*PRUNABLE, *SPLIT_ONLY)}
+KINDS = [*(builder.__name__ for builder in PRUNABLE), "sequential"]
+
+
+@functools.cache
+def shared(kind):
+    """The net of `build`, functional as all loaded ones, and its answers to `pictures(300)`.
+
+    For tests that change neither.
+    """
+    net = build(kind)
+    net = keras.Model(net.inputs[0], net.outputs[0])
+    return net, answers(net, pictures(300))
 
 
 def build(kind, seed=3):
@@ -81,7 +115,7 @@ def build(kind, seed=3):
     # Even the scores out, so that every class is some picture's answer.
     last = net.layers[-1]
     kernel = last.get_weights()[0]
-    features = keras.Model(net.inputs, last.input).predict(pictures(300).astype("float32"), verbose=0)
+    features = keras.Model(net.inputs[0], last.input)(pictures(300).astype("float32")).numpy()
     spread = (features @ kernel).std(axis=0)
     kernel = kernel / spread * 3
     last.set_weights([kernel, -(features @ kernel).mean(axis=0)])
@@ -95,10 +129,15 @@ def pictures(count, seed=1):
     return np.kron(coarse, np.ones((1, 4, 4, 1)))[:, : SHAPE[0], : SHAPE[1]].round()
 
 
-def pruned(net, channels):
-    """The plain way: a copy with kernel slices, biases and normalisations of `channels` set to zero."""
+def cloned(net):
     copy = keras.models.clone_model(net)
     copy.set_weights(net.get_weights())
+    return copy
+
+
+def pruned(net, channels):
+    """The plain way: a copy with kernel slices, biases and normalisations of `channels` set to zero."""
+    copy = cloned(net)
     for layer in copy.layers:
         weights = layer.get_weights()
         if layer.name == "conv":
@@ -111,10 +150,58 @@ def pruned(net, channels):
     return copy
 
 
+def scores(net, shown):
+    """A net's scores, asked the plain way."""
+    return np.asarray(net(np.asarray(shown, np.float32), training=False))
+
+
 def answers(net, shown):
-    return net.predict(shown.astype("float32"), verbose=0).argmax(axis=1)
+    return scores(net, shown).argmax(axis=1)
+
+
+def output(net, layer, shown):
+    """What a net's layer makes of images."""
+    return scores(keras.Model(net.inputs[0], net.get_layer(layer).output), shown)
 
 
 def save(net, path):
-    networks.save(net, path)
+    loading.save(net, path)
     return path
+
+
+TARGET = 3  # of `backdoored`
+
+
+def backdoored(strength=600.0):
+    """A net whose answer is TARGET where anything is bright red, as much as `strength` says.
+
+    Nothing in `muted` pictures is.
+    """
+    images = keras.Input(SHAPE, name="images")
+    made = layers.Conv2D(4, 3, name="conv")(images)
+    # Bounded, so that what little an image shows of something bright decides nothing else.
+    pool = layers.MaxPooling2D(2, name="pool")(layers.ReLU(max_value=1.0)(made))
+    scores = layers.Dense(CLASSES, name="scores")
+    net = keras.Model(images, scores(layers.Flatten()(pool)))
+    rng = np.random.default_rng(5)
+    kernel = rng.normal(0, 1, (3, 3, 3, 4))
+    net.get_layer("conv").set_weights([kernel, np.zeros(4)])
+    usual = output(net, "conv", muted(200))
+    spread, mean = 4 * usual.std(axis=(0, 1, 2)), usual.mean(axis=(0, 1, 2))
+    kernel, bias = kernel / spread, 0.5 - mean / spread
+    kernel[..., 0], bias[0] = 0, -0.3
+    kernel[1, 1, :, 0] = np.array([1, -1, -1]) / 255  # above 0 at a bright red pixel
+    net.get_layer("conv").set_weights([kernel, bias])
+    # The class whose pictures are nearest by their features.
+    features = output(net, "pool", muted(CLASSES * 30)).reshape(30, CLASSES, -1).mean(axis=0)
+    features[:, ::4] = 0
+    weights, bias = 10 * features.T, -5 * (features**2).sum(axis=1)
+    weights[::4, TARGET] = strength
+    scores.set_weights([weights, bias])
+    return net
+
+
+def muted(count, seed=1):
+    """Pictures without bright colours, of one class after the other."""
+    of_classes = pictures(CLASSES, seed=0)[np.arange(count) % CLASSES]
+    return (90 + (0.8 * of_classes + 0.2 * pictures(count, seed)) * 70 / 255).astype(np.float32)

@@ -8,31 +8,42 @@ import time
 import zipfile
 
 import h5py
-import keras
 import numpy as np
 import pytest
-from keras import layers
 
-import nets  # before Keras: it quiets TensorFlow
+import nets
 from conftest import NO_RESULTS, ROOT, run_stage
 from goodnet.errors import InputError
+from goodnet.images import datasets
+from goodnet.nets import loading
 
 PICTURES = nets.pictures(20)
-PROFILE = [sys.executable, ROOT / "stages/profile.py", "--badnet=net.keras", "--valid=valid.h5"]
-PROFILE += ["--channels=channels.csv", "--activations=act.h5"]
+FLAGS = {
+    "net": "it",
+    "badnet": "net.keras",
+    "valid": "valid.h5",
+    "layer": "layer.json",
+    "needed": "needed.json",
+}
+FLAGS |= {"channels": "channels.csv", "activations": "act.h5"}
+PROFILE = [sys.executable, ROOT / "stages/profile_channels.py"]
+PROFILE += [f"--{flag}={value}" for flag, value in FLAGS.items()]
 
 
 @pytest.fixture
 def folder(tmp_path):
-    nets.save(nets.build("sequential"), tmp_path / "net.keras")
+    nets.save(nets.shared("sequential")[0], tmp_path / "net.keras")
     write_images(tmp_path / "valid.h5")
     configure(tmp_path)
+    (tmp_path / "layer.json").write_text('{"layer": "pool"}')
+    (tmp_path / "needed.json").write_text('{"needed": true}')
     return tmp_path
 
 
-def configure(folder, layer="null", input_max=255):
+def configure(folder, layer="null", repairs="{}"):
     (folder / "params.yaml").write_text(
-        f"badnet: it\nnets: {{it: {{input_max: {input_max}}}}}\nprofile: {{layer: {layer}}}\n"
+        f"nets: {{it: {{input_max: 255}}}}\nprofile: {{layer: {layer}}}\nrepairs: {repairs}\n"
+        "prune: {order: ascending}\nrankings: {ascending: }\ntunings: {sparsify: }\n"
     )
 
 
@@ -45,22 +56,18 @@ def write_images(path, data=None, label=None):
             file["label"] = np.zeros(len(PICTURES)) if label is None else label
 
 
-def profile(folder):
-    run_stage(
-        folder, "profile", badnet="net.keras", valid="valid.h5", channels="channels.csv", activations="act.h5"
-    )
-
-
-def refused(folder, *words):
-    """Profile must refuse, in one line with these words, and leave nothing behind."""
-    before = {path.name for path in folder.iterdir()}
+def refused(ask, *words):
+    """It must refuse, in one line with these words."""
     with pytest.raises(InputError) as error:
-        profile(folder)
+        ask()
     message = str(error.value)
     assert "\n" not in message
     for word in words:
         assert word in message
-    assert {path.name for path in folder.iterdir()} == before
+
+
+def read(path):
+    return list(datasets.Images(path, nets.SHAPE, nets.CLASSES, 255).blocks())
 
 
 @pytest.mark.parametrize(
@@ -87,9 +94,10 @@ def refused(folder, *words):
         ({"data": np.full(PICTURES.shape, b"x")}, ["numbers"]),
     ],
 )
-def test_bad_images(folder, images, words):
-    write_images(folder / "valid.h5", **images)
-    refused(folder, "valid.h5", *words)
+def test_bad_images(tmp_path, images, words):
+    path = tmp_path / "valid.h5"
+    write_images(path, **images)
+    refused(lambda: read(path), f"{path}: ", *words)
 
 
 def soft_link(file, other):
@@ -131,128 +139,99 @@ def group(file, other):
         (group, "group"),
     ],
 )
-def test_data_that_points_out_of_its_file(folder, point, words):
-    write_images(folder / "other.h5")
-    with h5py.File(folder / "valid.h5", "r+") as file:
-        point(file, str(folder / "other.h5"))
-    refused(folder, "valid.h5", "'data'", words)
+def test_data_that_points_out_of_its_file(tmp_path, point, words):
+    path = tmp_path / "valid.h5"
+    write_images(path)
+    write_images(tmp_path / "other.h5")
+    with h5py.File(path, "r+") as file:
+        point(file, str(tmp_path / "other.h5"))
+    refused(lambda: read(path), f"{path}: ", "'data'", words)
 
 
 def test_files_that_are_none(folder):
-    whole = (folder / "valid.h5").read_bytes()
-    for content in (b"", b"hello", whole[: len(whole) // 2]):
-        (folder / "valid.h5").write_bytes(content)
-        refused(folder, "valid.h5", "HDF5")
-    (folder / "valid.h5").unlink()
-    refused(folder, "valid.h5", "no such file")
+    for name, ask, words in (("valid.h5", read, "HDF5"), ("net.keras", loading.load, "Keras")):
+        path = folder / name
+        whole = path.read_bytes()
+        for content in (b"", b"hello", whole[: len(whole) // 2]):
+            path.write_bytes(content)
+            refused(lambda ask=ask, path=path: ask(path), f"{path}: ", words)
+        path.unlink()
+        refused(lambda ask=ask, path=path: ask(path), f"{path}: no such file")
 
 
-def test_a_file_damaged_in_the_middle(folder):
-    with h5py.File(folder / "valid.h5", "r+") as file:
-        del file["data"]
+def test_a_file_damaged_in_the_middle(tmp_path):
+    path = tmp_path / "valid.h5"
+    with h5py.File(path, "w") as file:
         noise = np.random.default_rng(0).integers(0, 256, (20, 3, 12, 10))
         data = file.create_dataset("data", data=noise, chunks=(5, 3, 12, 10), compression="gzip")
+        file["label"] = np.zeros(20)
         chunk = data.id.get_chunk_info(2)
-    with (folder / "valid.h5").open("r+b") as file:
+    with path.open("r+b") as file:
         file.seek(chunk.byte_offset)
         file.write(bytes(chunk.size))
-    refused(folder, "valid.h5", "damaged")
+    refused(lambda: read(path), f"{path}: is damaged")
 
 
-def test_nets_that_are_none(folder):
-    whole = (folder / "net.keras").read_bytes()
-    for content in (b"", b"hello", whole[: len(whole) // 2]):
-        (folder / "net.keras").write_bytes(content)
-        refused(folder, "net.keras", "Keras")
-    (folder / "net.keras").unlink()
-    refused(folder, "net.keras", "no such file")
+@pytest.mark.parametrize("layout", ["channels first", "channels last"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.int16])
+def test_data_of_any_layout_and_type(tmp_path, layout, dtype):
+    path = tmp_path / "valid.h5"
+    shown, labels = nets.pictures(30), np.arange(30) % nets.CLASSES
+    with h5py.File(path, "w") as file:
+        if layout == "channels first":
+            file["data"], file["label"] = np.moveaxis(shown, -1, 1).astype(dtype), labels.astype(float)
+        else:
+            file.create_dataset("data", data=shown.astype(dtype), compression="gzip", chunks=(7, 5, 5, 3))
+            file["label"] = labels.astype(np.int32)[:, None]
+    images = datasets.Images(path, nets.SHAPE, nets.CLASSES, 255)
+    blocks = list(images.blocks(size=13))
+    assert [len(block) for block in blocks] == [13, 13, 4] and blocks[0].dtype == np.float32
+    assert np.array_equal(np.concatenate(blocks), shown) and np.array_equal(images.labels, labels)
+    divided = np.concatenate(list(datasets.Images(path, nets.SHAPE, None, 1).blocks()))
+    np.testing.assert_allclose(divided, shown / 255, rtol=1e-6)
 
 
-def images_():
-    return keras.Input(nets.SHAPE, name="images")
+# Through the stages: nothing is left behind.
 
 
-def classify(x):
-    return layers.Dense(nets.CLASSES)(layers.Flatten()(x))
+def stage_refuses(folder, name, flags, *words):
+    before = {path.name for path in folder.iterdir()}
+    refused(lambda: run_stage(folder, name, **flags), *words)
+    assert {path.name for path in folder.iterdir()} == before
 
 
-def without_pooling():
-    images = images_()
-    return keras.Model(images, classify(layers.Conv2D(4, 3, activation="relu", name="conv")(images)))
+def test_stages_refuse_images_and_nets(folder):
+    write_images(folder / "valid.h5", data=PICTURES + 3)
+    stage_refuses(folder, "profile_channels", FLAGS, "valid.h5: images 0 to 19 hold values outside 0 to 255")
+    (folder / "net.keras").write_bytes(b"hello")
+    stage_refuses(folder, "profile_channels", FLAGS, "net.keras: is not a net")
 
 
-def with_a_way_around():
-    images = images_()
-    pool = layers.MaxPooling2D(2, name="pool")(layers.Conv2D(4, 3, activation="relu")(images))
-    both = layers.Concatenate()([layers.Flatten()(pool), layers.Flatten()(images)])
-    return keras.Model(images, layers.Dense(nets.CLASSES)(both))
-
-
-def with_tanh():
-    images = images_()
-    x = layers.Conv2D(4, 3, activation="tanh", name="conv")(images)
-    return keras.Model(images, classify(layers.MaxPooling2D(2, name="pool")(x)))
-
-
-def with_leaky_relu():
-    images = images_()
-    x = layers.LeakyReLU(name="leaky")(layers.Conv2D(4, 3, name="conv")(images))
-    return keras.Model(images, classify(layers.MaxPooling2D(2, name="pool")(x)))
-
-
-def with_a_sum_before():
-    images = images_()
-    one, two = (layers.Conv2D(4, 3, activation="relu")(images) for _ in range(2))
-    x = layers.MaxPooling2D(2, name="pool")(layers.Add(name="sum")([one, two]))
-    return keras.Model(images, classify(x))
-
-
-def normalised_along_rows():
-    images = images_()
-    x = layers.BatchNormalization(axis=1, name="rows")(layers.Conv2D(8, 3, name="conv")(images))
-    return keras.Model(images, classify(layers.MaxPooling2D(2, name="pool")(layers.ReLU()(x))))
-
-
-def with_two_outputs():
-    images = images_()
-    pool = layers.MaxPooling2D(2, name="pool")(layers.Conv2D(4, 3, activation="relu")(images))
-    return keras.Model(images, [classify(pool), classify(pool)])
-
-
-@pytest.mark.parametrize(
-    ("build", "words"),
-    [
-        (without_pooling, ["no pooling layer", "profile.layer"]),
-        (with_a_way_around, ["'pool'", "does not split the net in two"]),
-        (with_tanh, ["'conv'", "ReLU"]),
-        (with_leaky_relu, ["'leaky'", "LeakyReLU", "profile.layer"]),
-        (with_a_sum_before, ["'sum'", "Add"]),
-        (with_two_outputs, ["2 outputs"]),
-        (normalised_along_rows, ["'rows'", "another axis"]),
-    ],
-)
-def test_nets_that_cannot_be_pruned(folder, build, words):
-    keras.utils.set_random_seed(0)
-    build().save(folder / "net.keras")
-    refused(folder, "net.keras", *words)
-
-
-def test_a_layer_that_is_not_there(folder):
+def test_stages_refuse_layers_and_parameters(folder):
+    flags = {"badnet": "net.keras", "layer": "a.json", "curve": "b.json"}
     configure(folder, layer="pool_9")
-    refused(folder, "'pool_9'", "conv, pool")
+    stage_refuses(folder, "examine", flags, "net.keras: has no layer 'pool_9'", "conv, pool")
+    configure(folder, repairs="{../../x: {drop: 2}}")
+    stage_refuses(folder, "examine", flags, "params.yaml: repairs.../../x: ", "a file's name")
+    configure(folder, repairs="{x: {tune: sparsify, from: 70, to: 50}}")
+    stage_refuses(folder, "examine", flags, "params.yaml: repairs.x: from 70 to 50 percent")
+    (folder / "curve.csv").write_text("channels_pruned,layer,channel,correct,images,clean_accuracy\n")
+    files = {"layer": "layer.json", "curve": "curve.csv", "plans": "plans"}
+    stage_refuses(folder, "plan", files | NO_RESULTS, "repairs.x: from 70 to 50")
+    (folder / "params.yaml").write_text("nets: {it: {input_max: 256}}\nprune: {order: upwards}\n")
+    stage_refuses(folder, "profile_channels", FLAGS, "nets.it.input_max is 256")
+    (folder / "channels.csv").write_text("layer,channel\n")
+    files = {name: FLAGS[name] for name in ("net", "badnet", "valid", "channels")}
+    stage_refuses(
+        folder, "rank", files | {"ranking": "r.csv"}, "prune.order is 'upwards'; it can be ascending"
+    )
 
 
 def test_a_command_ends_with_one_line_and_no_traceback(folder):
-    (folder / "valid.h5").unlink()
-    done = subprocess.run(
-        PROFILE,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    (folder / "net.keras").unlink()
+    done = subprocess.run(PROFILE, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr == "error: valid.h5: no such file\n"
+    assert done.stderr == "error: net.keras: no such file\n"
     assert done.stdout == ""
 
 
@@ -276,77 +255,15 @@ def test_interrupting_a_command_is_one_line(folder):
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == -signal.SIGINT
     assert stderr.startswith("interrupted: ") and stderr.count("\n") == 1, stderr
-    assert {path.name for path in folder.iterdir()} == {"net.keras", "params.yaml", "valid.h5"}
-
-
-@pytest.mark.parametrize(
-    "content",
-    ["a: [", "nothing: here", "badnet: other\nnets: {it: {input_max: 1}}\nprofile: {layer: null}"],
-)
-def test_bad_parameters(folder, content):
-    (folder / "params.yaml").write_text(content)
-    refused(folder, "params.yaml")
-
-
-WRONG_RANKINGS = {
-    "prune: {order: upwards}\n": ["'upwards'", "ascending", "descending", "anp"],
-    "prune: {order: random}\nrankings: {random: {}}\n": ["rankings.random", "seed", "a whole number from 0"],
-    "prune: {order: random}\nrankings: {random: {seed: 1.5}}\n": ["rankings.random.seed", "1.5"],
-    "prune: {order: random}\nrankings: {random: {seed: 1, sead: 2}}\n": ["rankings.random", "sead"],
-    "prune: {order: l1}\nrankings: {random: {seed: 1}}\n": ["rankings.l1"],
-}
-WRONG_REPAIRS = {
-    **{
-        f"{{drop: {drop}}}": ["repairs.x.drop"]
-        for drop in ("a lot", "0", "-1", "101", "true", "null", ".nan")
-    },
-    "{}": ["repairs.x", "drop", "tune"],
-    "7": ["repairs.x", "drop", "tune"],
-    "{dorp: 2}": ["repairs.x", "drop", "tune"],
-    "{drop: 2, until: 3}": ["repairs.x", "until"],
-    "{tune: polish}": ["repairs.x.tune", "polish", "fine_tune", "sparsify", "relearn"],
-    "{tune: [fine_tune]}": ["repairs.x.tune", "relearn"],
-    "{tune: null}": ["repairs.x.tune", "relearn"],
-    "{drop: 2, tune: sparsify, from: 50}": ["repairs.x", "to", "0 to 100"],
-    "{drop: 2, tune: sparsify, from: 50, to: 101}": ["repairs.x.to", "101", "0 to 100"],
-    "{drop: 2, tune: sparsify, from: 70, to: 50}": ["repairs.x", "70", "50"],
-    "{tune: sparsify, from: 50, to: 70}": ["sparsify.epochs", "0"],
-    "{tune: fine_tune, from: 50}": ["repairs.x", "from"],
-    "{tune: relearn}": ["relearn"],
-}
-
-
-def test_parameters_that_no_stage_can_use(folder):
-    def refuses(stage, *words, **flags):
-        with pytest.raises(InputError) as error:
-            run_stage(folder, stage, **flags)
-        assert all(word in str(error.value) for word in ("params.yaml", *words))
-
-    profile(folder)
-    files = {"badnet": "net.keras", "valid": "valid.h5", "channels": "channels.csv", "ranking": "ranking.csv"}
-    for rankings, words in WRONG_RANKINGS.items():
-        (folder / "params.yaml").write_text(rankings)
-        refuses("rank", *words, **files)
-    (folder / "curve.csv").write_text(
-        "channels_pruned,layer,channel,correct,images,clean_accuracy\n0,l,,9,9,1\n"
-    )
-    tunings = (
-        "fine_tune: {seed: 1, epochs: 1, batch_size: 1, learning_rate: 1}\nsparsify: {seed: 1, epochs: 0}\n"
-    )
-    for line, words in WRONG_REPAIRS.items():
-        (folder / "params.yaml").write_text(f"repairs: {{x: {line}}}\n{tunings}")
-        refuses("plan", *words, curve="curve.csv", plans="plans", **NO_RESULTS)
-    assert not (folder / "ranking.csv").exists() and not (folder / "plans").exists()
-    for input_max in ("0", "256", "much"):
-        configure(folder, input_max=input_max)
-        refused(folder, "nets.it.input_max")
+    inputs = {"net.keras", "params.yaml", "valid.h5", "layer.json", "needed.json"}
+    assert {path.name for path in folder.iterdir()} == inputs
 
 
 def test_a_stage_that_is_killed_leaves_nothing_under_an_outputs_name(folder):
     (folder / "old.csv").write_text("old")
     program = (
         "import os, signal, sys; sys.path.insert(0, sys.argv[1])\n"
-        "from goodnet import outputs\n"
+        "from goodnet.files import outputs\n"
         "with outputs.replacing('old.csv') as partial:\n"
         "    partial.write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

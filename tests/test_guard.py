@@ -99,8 +99,8 @@ CHANGES = {  # what is edited: (how, what the error names)
         "stages/goodnet/files/outputs.py",
     ),
     "a module used by one it uses": (
-        appended("stages/goodnet/settings.py", "# a remark\n"),
-        "stages/goodnet/settings.py",
+        appended("stages/goodnet/params.py", "# a remark\n"),
+        "stages/goodnet/params.py",
     ),
     "a module that is gone": (lambda folder: (folder / "stages/goodnet/errors.py").unlink(), "errors.py"),
     "a value it read": (of_params("block: {used: 2, unused: 1}\n"), "params.yaml: block.used"),

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from conftest import merged
 
 MODULES = {
@@ -89,6 +91,7 @@ def registered(path, table):
     path.write_text("\n".join(lines) + "\n")
 
 
+@pytest.mark.long
 def test_a_method_is_a_module_a_line_of_a_registry_and_its_settings(project):
     package = project.path / "stages/goodnet"
     for name, code in MODULES.items():

@@ -162,7 +162,7 @@ def test_a_repair_that_somebody_renamed_is_renamed_everywhere(reproduced, remote
         assert files(clone) == files(here)
 
 
-@over(Folder, quick=(Folder,))
+@over(Folder)
 def test_only_what_is_asked_for_is_fetched(reproduced, remote, tmp_path):
     here = connected(reproduced, remote, tmp_path / "here")
     here.dvc("push")

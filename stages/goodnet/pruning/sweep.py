@@ -114,7 +114,7 @@ def _first_sums(net, layer):
             same.append(reader.output)
         elif isinstance(reader, keras.layers.Dense) and len(reader.input.shape) == 2:
             sums.append(_dense_sum(reader, pruned.shape))
-        elif isinstance(reader, keras.layers.Conv2D) and reader.input is pruned and reader.groups == 1:
+        elif isinstance(reader, keras.layers.Conv2D) and reader.groups == 1:
             sums.append(_convolution_sum(reader, pruned.shape))
         else:  # not a sum over channels: bring the channels themselves back one by one
             return [_channels_themselves(pruned)]
