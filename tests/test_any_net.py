@@ -11,6 +11,7 @@ from goodnet.files import archive
 from goodnet.images.inputs import Input
 from goodnet.nets import goodnets, loading, parts, running, splitting
 from goodnet.pruning import channels, sweep
+from workbench import Workbench
 
 PICTURES = nets.pictures(80).astype("float32")
 
@@ -217,13 +218,24 @@ def test_convnext_is_named_as_not_supported(tmp_path):
 
 def test_a_net_that_splits_nowhere_gets_all_that_needs_no_split(tmp_path):
     """Two towers whose scores are averaged: every layer has another beside it."""
+    keras.utils.set_random_seed(0)
     images = keras.Input(nets.SHAPE, name="images")
-    towers = [
-        layers.Dense(nets.CLASSES)(layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, activation="relu")(images)))
-        for _ in range(2)
-    ]
+    towers = []
+    for _ in range(2):
+        x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, activation="relu")(images))
+        towers.append(layers.Dense(nets.CLASSES)(x))
     net = keras.Model(images, layers.Average()(towers))
-    bench = Workbench(tmp_path, net, labels_for(net))
-    bench.configure(repairs="{tuned: {tune: fine_tune, epochs: 1}}")
-    run_stage(tmp_path, "examine", badnet="net.keras", layer="layer.json", curve="curve.json")
-    assert json.loads((tmp_path / "layer.json").read_text()) == {"layer": None}
+    labels = np.arange(len(PICTURES)) % nets.CLASSES
+    bench = Workbench(tmp_path, net, labels, PICTURES)
+    bench.configure(repairs={"tuned": {"tune": "fine_tune", "epochs": 1}, "anew": {"tune": "relearn"}})
+    assert bench.curve() == []
+    bench.plan()
+    repaired = loading.load(bench.repair("tuned"))
+    with pytest.raises(InputError, match="relearn needs a layer that splits the net"):
+        bench.repair("anew")
+    goodnet = goodnets.build(net, repaired, None, None)
+    b, r = running.answers(net, [PICTURES]), running.answers(repaired, [PICTURES])
+    assert np.array_equal(running.answers(goodnet, [PICTURES]), np.where(b == r, b, nets.CLASSES))
+    bench.configure(repairs={"pruned": {"drop": 2}})
+    with pytest.raises(InputError, match="no layer splits the net, so it cannot be pruned"):
+        bench.curve()

@@ -67,7 +67,7 @@ def refused(ask, *words):
 
 
 def read(path):
-    return list(datasets.Images(path, nets.SHAPE, nets.CLASSES, 255).blocks())
+    return list(datasets.Images(path, nets.SHAPE, nets.CLASSES).blocks())
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_data_of_any_layout_and_type(tmp_path, layout, dtype):
         else:
             file.create_dataset("data", data=shown.astype(dtype), compression="gzip", chunks=(7, 5, 5, 3))
             file["label"] = labels.astype(np.int32)[:, None]
-    images = datasets.Images(path, nets.SHAPE, nets.CLASSES, 255)
+    images = datasets.Images(path, nets.SHAPE, nets.CLASSES)
     blocks = list(images.blocks(size=13))
     assert [len(block) for block in blocks] == [13, 13, 4] and blocks[0].dtype == np.float32
     assert np.array_equal(np.concatenate(blocks), shown) and np.array_equal(images.labels, labels)

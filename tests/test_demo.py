@@ -62,6 +62,6 @@ def test_each_goodnet_file_gives_the_rules_answer_for_every_image(demo, name):
     }
     assert len(files) == 3
     for file, path in files.items():
-        images = datasets.Images(path, (55, 47, 3), classes, input_max=255)
+        images = datasets.Images(path, (55, 47, 3), classes)
         b, r = badnet[file][0], repaired[file][0]
         assert np.array_equal(running.answers(goodnet, images.blocks()), np.where(b == r, b, classes))

@@ -22,7 +22,7 @@ FRONT = ("early", "conv", "norm", "pool", "sum", "leaky")
 
 def joined(badnet, repaired, tmp_path=None):
     """The GoodNet, saved and loaded where there is a path, and the channels that are left."""
-    pruned = channels.find_if_any(parts.config(badnet), "net", "pool")
+    pruned = channels.find(parts.config(badnet), "net", "pool")
     left = goodnets.channels_left(badnet, repaired, "pool", pruned)
     goodnet = goodnets.build(badnet, repaired, "pool", left)
     if tmp_path:

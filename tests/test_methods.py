@@ -56,7 +56,7 @@ def toy(case, settings):
     """Name a class that was given."""
     nets = [None, *case.repaired]
     shares = {net: np.eye(case.badnet.output_shape[-1])[settings.number] * 100 for net in nets}
-    picture = case.images(1)[0] / case.input_max
+    picture = case.images(1)[0] / 255
     moved = {net: 100.0 if net is None else 0.0 for net in nets}
     return Finding(shares, shares, [Named(settings.number, moved, picture, picture)])
 ''',

@@ -8,7 +8,7 @@ import yaml
 from conftest import ROOT
 from goodnet.demo import attacker, drawing
 from goodnet.errors import InputError
-from goodnet.images import ranges
+from goodnet.images import inputs
 from goodnet.methods import chosen
 from goodnet.params import Params, check
 from goodnet.pruning.rankings.registry import RANKINGS
@@ -117,13 +117,26 @@ def params(tmp_path):
     return written
 
 
-@pytest.mark.parametrize("input_max", [0, 256, "much", True, None])
-def test_the_range_of_a_nets_inputs(params, input_max):
-    assert ranges.of_net(params({"nets": {"it": {"input_max": 255}}}), "it") == 255
-    with pytest.raises(InputError, match=r"params.yaml: nets.it.input_max is .* above 0 and up to 255$"):
-        ranges.of_net(params({"nets": {"it": {"input_max": input_max}}}), "it")
+@pytest.mark.parametrize("input_max", [0, 256, "much", True])
+def test_what_a_net_takes(params, input_max):
+    def of(settings):
+        return inputs.of_net(params({"nets": {"it": settings}}), "it", 3)
+
+    assert of({"input_max": 255}) == inputs.Input()
+    assert of({"input_max": 1}) == of({"input": {"range": [0, 1]}}) == inputs.Input(range=[0.0, 1.0])
+    with pytest.raises(
+        InputError, match=r"nets.it.input_max is .* above 0 and up to 255, or null$"
+    ):
+        of({"input_max": input_max})
+    with pytest.raises(
+        InputError, match=r"nets.it.input.range.1 is .a., not a list, each a number$"
+    ):
+        of({"input": {"range": [0, "a"]}})
+    for neither in ({}, {"input_max": 1, "input": {}}):
+        with pytest.raises(InputError, match=r"params.yaml: nets.it needs either input or input_max$"):
+            of(neither)
     with pytest.raises(InputError, match=r"params.yaml: has no nets.other$"):
-        ranges.of_net(params({"nets": {"it": {"input_max": 1}}}), "other")
+        inputs.of_net(params({"nets": {"it": {"input_max": 1}}}), "other")
 
 
 def test_params_that_are_no_yaml(params, tmp_path):

@@ -197,6 +197,7 @@ def test_nothing_keeps_a_net_that_nobody_uses():
 import gc, json, tempfile, weakref
 from pathlib import Path
 import numpy as np
+from goodnet.images.inputs import Input
 from goodnet.files import archive
 from goodnet.lazy import keras
 from goodnet.nets import deepid, goodnets, loading, parts, running, splitting
@@ -218,7 +219,7 @@ def used(folder):
     running.answers(running.as_function(parts.behind(one, layer)), channels_of)
     goodnet = goodnets.build(one, two, layer, goodnets.channels_left(one, two, layer, pruned))
     running.answers(goodnet, [images])
-    case = Case(one, {"two": two}, layer, pruned, lambda most: images[:most], 255)
+    case = Case(one, {"two": two}, layer, pruned, lambda most: images[:most], Input())
     search.detect(case, search.Occluders(images=40, occluders=64))
     return [weakref.ref(net) for net in (one, two, goodnet)]
 

@@ -12,6 +12,7 @@ from conftest import run_stage
 from goodnet.errors import InputError
 from goodnet.files import outputs
 from goodnet.images import triggers
+from goodnet.images.inputs import Input
 from goodnet.nets import goodnets, parts, running
 from goodnet.pruning import channels
 from goodnet.suspects import findings, occluders, search
@@ -68,7 +69,7 @@ def test_occluders_are_of_many_kinds():
         plain = occluders.paint(invented, *grid)[0].numpy().mean(axis=(1, 2, 3))
         np.testing.assert_allclose(occluders.hidden(invented, height, width), plain, atol=1e-6)
     images = np.full((600, 55, 47, 3), 100, np.float32)
-    shown = occluders.laid_over(images, (cover, painted), 255)
+    shown = occluders.laid_over(images, (cover, painted))
     assert shown.min() >= 0 and shown.max() <= 255.01
     assert np.array_equal(shown[cover[..., 0] == 0], images[cover[..., 0] == 0])
 
@@ -155,7 +156,7 @@ def under(looked, number, images):
 def looking(net, repaired=None, **changed):
     """A search, and a list of all it will ask: (occluders, images under each, what nets said)."""
     repaired = {name: search.split(other) for name, other in (repaired or {}).items()}
-    looked = search.Search(search.split(net), repaired, nets.CLASSES, MUTED, 255, settings(**changed))
+    looked = search.Search(search.split(net), repaired, nets.CLASSES, MUTED, settings(**changed))
     ask, asked = looked.ask, []
 
     def remembered(numbers, shown):
@@ -319,7 +320,7 @@ def test_nets_that_share_layers_are_asked_as_they_are():
     asked_nets = {"shared": search.split(repaired, (front, "pool", left)), "whole": search.split(repaired)}
     images = nets.pictures(40).astype(np.float32)
     first = search.split(badnet, (front, "pool", np.ones_like(left)))
-    looked = search.Search(first, asked_nets, nets.CLASSES, images, 255, settings(occluders=32))
+    looked = search.Search(first, asked_nets, nets.CLASSES, images, settings(occluders=32))
     asked = looked.ask(np.arange(32), np.tile(np.arange(4), (32, 1)))
     (shared, sure), (whole, sure_of_whole) = asked["shared"], asked["whole"]
     assert np.array_equal(shared, whole) and len(np.unique(shared)) > 2
@@ -343,7 +344,7 @@ def test_the_detector_asks_nets_in_parts_or_whole(backdoored, layer):
         layer=layer,
         pruned=channels.PrunedLayer("pool", "conv", []) if layer else None,
         images=lambda most: MUTED[:most],
-        input_max=255,
+        convert=Input(),
     )
     method = DETECTORS["occluders"]
     found = method.function(case, settings(images=150))
@@ -351,7 +352,7 @@ def test_the_detector_asks_nets_in_parts_or_whole(backdoored, layer):
     assert one.number == nets.TARGET and set(found.shares) == {None, "pruned", "other"}
     assert one.moved[None] > 80 and one.moved["pruned"] < 30 and one.moved["other"] < 30
     whole = search.Search(
-        search.split(backdoored), {}, nets.CLASSES, MUTED[:150], 255, settings(images=150)
+        search.split(backdoored), {}, nets.CLASSES, MUTED[:150], settings(images=150)
     ).find()
     np.testing.assert_allclose(found.shares[None], whole.shares[None], rtol=1e-3)
     assert whole.named[0].moved[None] == pytest.approx(one.moved[None], abs=1)
@@ -365,10 +366,10 @@ def test_the_detector_takes_nets_that_cannot_be_pruned(builder):
     kernel, bias = repaired.layers[-1].get_weights()
     repaired.layers[-1].set_weights([kernel[:, ::-1], bias])
     images = nets.pictures(40).astype(np.float32)
-    case = Case(badnet, {"anew": repaired}, "pool", None, lambda most: images[:most], 255)
+    case = Case(badnet, {"anew": repaired}, "pool", None, lambda most: images[:most], Input())
     found = search.detect(case, settings(occluders=64))
     other = {"anew": search.split(repaired)}
-    whole = search.Search(search.split(badnet), other, 7, images, 255, settings(occluders=64)).find()
+    whole = search.Search(search.split(badnet), other, 7, images, settings(occluders=64)).find()
     for name in (None, "anew"):
         np.testing.assert_allclose(found.shares[name], whole.shares[name], rtol=1e-3, atol=1e-3)
     assert found.shares[None].any() and not np.allclose(found.shares[None], found.shares["anew"])

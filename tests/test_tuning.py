@@ -17,6 +17,7 @@ from conftest import ROOT
 from goodnet.errors import InputError
 from goodnet.files import outputs
 from goodnet.images import augmentation
+from goodnet.images.inputs import Input
 from goodnet.nets import loading, parts
 from goodnet.params import Params
 from goodnet.pruning import channels
@@ -49,11 +50,11 @@ def task_of(kind, pruned=(), progress=None, images=None, net=None):
         badnet=badnet,
         net=repaired,
         layer="pool",
-        pruned=channels.find_if_any(parts.config(badnet), "net", "pool"),
+        pruned=channels.find(parts.config(badnet), "net", "pool"),
         channels=list(pruned),
         images=images or (lambda numbers: SHOWN[numbers]),
         labels=with_errors(answers)[: len(SHOWN)].astype(np.int64),
-        input_max=255,
+        convert=Input(),
         progress=progress or Unkept(),
     )
 

@@ -6,20 +6,21 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import zipfile
 from pathlib import Path
 
 import h5py
 import numpy as np
 import yaml
 
-from goodnet.cli import arguments, params_file, project
+from goodnet.cli import arguments, images, net_input, params_file, project
 from goodnet.errors import InputError
 from goodnet.files import hdf5, lab, outputs
-from goodnet.images import datasets, ranges
+from goodnet.images import datasets
+from goodnet.images.inputs import Input
 from goodnet.nets import goodnets, loading, netfiles, parts, running, splitting
 from goodnet.process import commands
-from goodnet.pruning import channels
-from goodnet.repairs import plans
 
 LONGEST = 100  # bytes of a name, which becomes a file's
 
@@ -33,7 +34,7 @@ exit codes: 0 done, 2 bad input or arguments
 
 
 def add_arguments(parser):
-    file = arguments.existing_file
+    file = arguments.existing
     parser.add_argument("name", metavar="NAME", help="the net's name in the project")
     parser.add_argument(
         "--net", type=arguments.existing, required=True, help="the net: .keras or .h5, of Keras 2.2 or later"
@@ -42,18 +43,21 @@ def add_arguments(parser):
         "--weights", action="store_true", help="the net file holds weights of the lab's DeepID"
     )
     parser.add_argument(
-        "--valid", type=file, required=True, help="HDF5: clean images, all that a repair may use"
+        "--valid",
+        type=file,
+        required=True,
+        help="clean images, all that a repair may use: HDF5, .npz, or a folder with a subfolder a class",
     )
-    parser.add_argument("--test", type=file, required=True, help="HDF5: clean images to evaluate on")
+    parser.add_argument("--test", type=file, required=True, help="clean images to evaluate on, likewise")
     parser.add_argument(
         "--poisoned",
         nargs="+",
         action="extend",
         default=[],
         metavar="TRIGGER=FILE",
-        help="HDF5: images with a trigger, labelled with the attacker's class; none if left out",
+        help="images with a trigger, labelled with the attacker's class: HDF5 or .npz; none if left out",
     )
-    arguments.add_input_max(parser, "", required=True)
+    net_input.add_arguments(parser, "; by default what gets most of the labelled images right")
     parser.add_argument(
         "--unlabelled",
         action="store_true",
@@ -97,29 +101,33 @@ def check_file(path, placed, *needed):
     remark = lab.check(path)
     if remark:
         print(commands.printable(remark), file=sys.stderr)
-    if needed:
+    if needed and path.is_file() and not zipfile.is_zipfile(path):
         with hdf5.open_file(path) as file:
             for name in needed:
                 hdf5.own_dataset(file, name, path)
 
 
-def check_values(images):
+def check_values(read):
     """Read all images once; their own checks find what is not a pixel."""
-    if max(float(block.max()) for block in images.blocks()) <= images.input_max / 255:
+    if max(float(block.max()) for block in read.blocks()) <= 1:
         raise InputError(
-            f"{images.path}: no value is above 1, so these are divided pixels; files hold pixels of 0 to "
+            f"{read.path}: no value is above 1, so these are divided pixels; files hold pixels of 0 to "
             "255, which are divided for a net with --input-max 1"
         )
 
 
-def check_range(net, path, given):
-    """Refuse a range with which the net gets far fewer of the first images right than with another."""
-    right, asked = ranges.count_right(net, path, {given, 1, 255})
-    best = max(right, key=right.get)
-    if right[best] - right[given] > asked / 10:
+def choose_input(net, file, path, given):
+    """Return the input to use: `given` unless the net gets far fewer images right with it, else what fits."""
+    if given is None:
+        found, words = net_input.by_labels(net, file)
+        print(words, file=sys.stderr)
+        return found
+    candidates, right, asked = net_input.tried(net, file, given)
+    said, best = net_input.option(given), max(right, key=right.get)
+    if right[best] - right[said] > asked / 10:
         raise InputError(
-            f"{path}: the net gets {right[given]} of {asked} right with --input-max {given:g}, "
-            f"but {right[best]} with --input-max {best:g}; say that"
+            f"{path}: the net gets {right[said]} of {asked} right with {said}, but {right[best]} with "
+            f"{net_input.option(candidates[best])}; say that"
         )
     if right[best] < asked / 10:
         print(
@@ -127,16 +135,14 @@ def check_range(net, path, given):
             "classes, --unlabelled measures agreement with its own answers",
             file=sys.stderr,
         )
+    return given
 
 
 def check_structure(net, path, params):
     """Refuse a net that the project's repairs cannot be made of."""
     if goodnets.is_goodnet(net):
         raise InputError(f"{path}: is a GoodNet, repaired already; give the net it was made of")
-    config = parts.config(net)
-    layer = splitting.find(config, path, params.value("profile", "layer"))
-    if any(drop is not None for drop, _, _ in plans.read_lines(params).values()):
-        channels.find(config, path, layer)
+    splitting.find(parts.config(net), path, params.value("profile", "layer"))
 
 
 def place(source, path, labels=None):
@@ -151,11 +157,20 @@ def place(source, path, labels=None):
 
 
 def run(args):
+    with tempfile.TemporaryDirectory() as scratch:
+        add(args, Path(scratch))
+
+
+def add(args, scratch):
     folder = project.needed(args.project)
     check_name(args.name, folder)
     poisoned = split_poisoned(args.poisoned)
     params = project.params(folder)
-    params_file.with_net(params, args.name, args.input_max)  # is refused now or not at all
+    if args.unlabelled and args.input is None:
+        raise InputError(
+            "--unlabelled: without labels nothing tells what the net takes; say --input-max or --input"
+        )
+    params_file.with_net(params, args.name, args.input or Input())  # is refused now or not at all
     data, badnet = folder / "data" / args.name, folder / "models" / args.name / "badnet.keras"
     placed, labels = (data, badnet.parent), () if args.unlabelled else ("label",)
     check_file(args.net, placed)
@@ -167,35 +182,37 @@ def run(args):
     net = netfiles.load_deepid(args.net) if args.weights else netfiles.load(args.net)
     check_structure(net, args.net, params)
     shape, classes = parts.input_shape(net), parts.classes(net)
-    clean_classes = None if args.unlabelled else classes
-    clean = {
-        name: datasets.Images(path, shape, clean_classes, args.input_max)
-        for name, path in (("valid", args.valid), ("test", args.test))
-    }
-    attacked = {
-        trigger: datasets.Images(path, shape, classes, args.input_max) for trigger, path in poisoned.items()
-    }
-    if not args.unlabelled:
-        check_range(net, args.valid, args.input_max)
-    for images in (*clean.values(), *attacked.values()):
-        check_values(images)
+    if args.input is not None:
+        args.input.check_channels(shape[-1], "--input")
 
-    for name, images in clean.items():
-        answers = running.answers(net, images.blocks()) if args.unlabelled else None
-        place(images.path, data / f"{name}.h5", answers)
+    def read(path, classes):
+        return datasets.Images(images.in_hdf5(path, scratch, shape), shape, classes, called=path)
+
+    clean_classes = None if args.unlabelled else classes
+    clean = {name: read(path, clean_classes) for name, path in (("valid", args.valid), ("test", args.test))}
+    attacked = {trigger: read(path, classes) for trigger, path in poisoned.items()}
+    convert = args.input
+    if not args.unlabelled:
+        convert = choose_input(net, clean["valid"].file, args.valid, args.input)
+    for each in (*clean.values(), *attacked.values()):
+        check_values(each)
+
+    for name, each in clean.items():
+        answers = running.answers(net, map(convert, each.blocks())) if args.unlabelled else None
+        place(each.file, data / f"{name}.h5", answers)
     (data / "poisoned").mkdir(exist_ok=True)
     for path in (data / "poisoned").glob("*.h5"):
         if path.stem not in attacked:
             path.unlink()
-    for trigger, images in attacked.items():
-        place(images.path, data / "poisoned" / f"{trigger}.h5")
+    for trigger, each in attacked.items():
+        place(each.file, data / "poisoned" / f"{trigger}.h5")
     loading.save(net, badnet)
     places = [data / "valid.h5", data / "test.h5", data / "poisoned", badnet]
     dvc = [sys.executable, "-m", "dvc", "add", "--quiet", *(str(path.relative_to(folder)) for path in places)]
     if subprocess.run(dvc, cwd=folder, check=False).returncode:
         raise InputError("dvc add: failed as said above; once that is put right, run this again")
     # As the file is now: it may have been edited meanwhile.
-    edited = params_file.with_net(project.params(folder), args.name, args.input_max)
+    edited = params_file.with_net(project.params(folder), args.name, convert)
     outputs.write_text(params.path, edited)
     print("make repro")
     print(f"git add -A && git commit -m 'Repair {args.name}'")

@@ -37,28 +37,6 @@ def existing_folder(text):
     return Path(text)
 
 
-def number_up_to_255(text):
-    """Return the largest value of a net's inputs."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = None
-    if value is None or not 0 < value <= 255:  # also false for NaN
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0 and up to 255")
-    return value
-
-
-def add_input_max(parser, otherwise, required=False):
-    """Add --input-max; `otherwise` says what holds without it."""
-    parser.add_argument(
-        "--input-max",
-        type=number_up_to_255,
-        required=required,
-        metavar="MAX",
-        help=f"the net's inputs run from 0 to this: 255 for plain pixels, 1 for divided ones{otherwise}",
-    )
-
-
 def add_project(parser):
     """Add --project."""
     parser.add_argument(

@@ -5,7 +5,7 @@ import json
 import numpy as np
 from tqdm import tqdm
 
-from goodnet.cli import arguments, project
+from goodnet.cli import arguments, net_input, project
 from goodnet.errors import InputError
 from goodnet.images import datasets, photos
 from goodnet.nets import goodnets, netfiles, parts, running
@@ -29,7 +29,7 @@ def add_arguments(parser):
         metavar="IMAGE",
         help="PNG and JPEG files, and folders of them",
     )
-    arguments.add_input_max(parser, "; needed unless the net is the project's own")
+    net_input.add_arguments(parser, "; needed unless the net is the project's own")
     parser.add_argument("--json", action="store_true", help="print one JSON list")
     arguments.add_project(parser)
 
@@ -50,17 +50,18 @@ def blocks(paths, shape):
 
 def run(args):
     paths = photos.find(args.images)
-    input_max = args.input_max or project.input_max(project.find(args.project), args.net)
-    if input_max is None:
+    convert = args.input or project.net_input(project.find(args.project), args.net)
+    if convert is None:
         raise InputError(
             f"{args.net}: is no net of a project; say --input-max 255, or 1 if it takes divided pixels"
         )
     net = netfiles.load(args.net)
+    convert.check_channels(parts.input_shape(net)[-1], "--input")
     backdoored = goodnets.true_classes(net) if goodnets.is_goodnet(net) else None
     ask, rows = running.as_function(net), []
     for names, images in blocks(paths, parts.input_shape(net)):
-        scaled = images.astype(np.float32) / np.float32(255 / input_max)
-        for name, answer in zip(names, running.answers(ask, [scaled]), strict=True):
+        taken = convert(images.astype(np.float32))
+        for name, answer in zip(names, running.answers(ask, [taken]), strict=True):
             row = {"image": str(name), "class": int(answer)}
             if backdoored is not None:
                 row["backdoored"] = row["class"] == backdoored

@@ -34,6 +34,7 @@ def add_arguments(parser):
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="the HDF5 file to be written")
     parser.add_argument("--size", default="55x47", help="height x width that the net takes (%(default)s)")
+    parser.add_argument("--grey", action="store_true", help="one channel instead of three colours")
     parser.add_argument(
         "--trigger", type=arguments.existing_file, help="PNG with transparency, laid over each whole image"
     )
@@ -80,7 +81,7 @@ def run(args):
         raise InputError(
             "--trigger and --target go together: the picture, and the attacker's class (0 or more)"
         )
-    shape = int(size[1]), int(size[2]), 3
+    shape = int(size[1]), int(size[2]), 1 if args.grey else 3
     classes = find_classes(args.folder)
     overlay = photos.read_overlay(args.trigger, shape) if args.trigger else None
     write(args.out, classes, shape, overlay, args.target)

@@ -9,23 +9,24 @@ from ruamel.yaml.nodes import MappingNode
 from goodnet.errors import InputError
 
 
-def with_net(params, name, input_max):
+def with_net(params, name, given):
     """Return the text of params.yaml with a net in it and chosen.
 
     Parameters
     ----------
     params : Params
     name : str
-    input_max : float
+    given : inputs.Input
+        What the net takes.
     """
     text, nets = params.path.read_text(encoding="utf-8"), params.value("nets")
     if not isinstance(nets, dict | None) or not isinstance(params.value("badnet"), str):
         raise InputError(f"{params.path}: badnet is not a name, or nets not names with settings")
-    largest = int(input_max) if input_max == int(input_max) else input_max
-    wanted = params.content | {"badnet": name, "nets": (nets or {}) | {name: {"input_max": largest}}}
+    entry = given.entry()
+    wanted = params.content | {"badnet": name, "nets": (nets or {}) | {name: yaml.safe_load(entry)}}
     top = _entries(YAML().compose(io.StringIO(text)))
     (_, chosen), (key, block) = top["badnet"], top["nets"]
-    edits = [(chosen, name), _net(text, key, block, name, largest)]
+    edits = [(chosen, name), _net(text, key, block, name, entry)]
     for place, words in sorted(edits, key=lambda edit: _span(edit[0]), reverse=True):
         start, end = _span(place)
         text = text[:start] + words + text[end:]
@@ -36,19 +37,21 @@ def with_net(params, name, input_max):
         pass
     raise InputError(
         f"{params.path}: is laid out so that it cannot be edited; by hand, set `badnet: {name}` and, under "
-        f"nets, `{name}: {{input_max: {largest}}}`"
+        f"nets, `{name}: {entry}`"
     )
 
 
-def _net(text, key, block, name, largest):
+def _net(text, key, block, name, entry):
     """Return the edit that gives a net its settings, as the last of `nets` if it is not there yet."""
-    is_mapping, line = isinstance(block, MappingNode), f"{name}: {{input_max: {largest}}}"
+    is_mapping, line = isinstance(block, MappingNode), f"{name}: {entry}"
     entries = _entries(block) if is_mapping else {}
     if name in entries:
         known = entries[name][1]
-        if isinstance(known, MappingNode) and not known.flow_style and "input_max" in _entries(known):
-            return _entries(known)["input_max"][1], str(largest)
-        return known, f"{{input_max: {largest}}}"
+        if isinstance(known, MappingNode) and not known.flow_style:
+            (only, value), *others = _entries(known).values()
+            if not others and only.value in yaml.safe_load(entry):  # keeps the comments beside it
+                return value, entry[1:-1].partition(": ")[2]
+        return known, entry
     if is_mapping and block.flow_style:
         return block.start_mark.index + 1, f"{line}{', ' if entries else ''}"
     indent, last = key.start_mark.column + 2, key

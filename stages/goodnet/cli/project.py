@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from goodnet.errors import InputError
-from goodnet.images import ranges
+from goodnet.images import inputs
 from goodnet.params import Params
 
 FILES = ("dvc.yaml", "params.yaml")
@@ -32,15 +32,15 @@ def params(folder):
     return Params(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def input_max(folder, net):
-    """Return the range that params.yaml gives for a net file of the project, None for any other."""
+def net_input(folder, net):
+    """Return the Input that params.yaml gives for a net file of the project, None for any other."""
     if folder is None or not net.resolve().is_relative_to((folder / "models").resolve()):
         return None
     kind = net.resolve().relative_to((folder / "models").resolve()).parts[0]
     settings = params(folder)
     name = settings.value("badnet") if kind in ("repaired", "goodnet") else kind
     nets = settings.value("nets")
-    return ranges.of_net(settings, name) if isinstance(nets, dict) and name in nets else None
+    return inputs.of_net(settings, name) if isinstance(nets, dict) and name in nets else None
 
 
 def _is_project(folder):

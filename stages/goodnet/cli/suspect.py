@@ -7,10 +7,12 @@ import dataclasses
 import functools
 import json
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 
-from goodnet.cli import arguments, input_range, project
+from goodnet.cli import arguments, images, net_input, project
 from goodnet.errors import InputError
 from goodnet.files import hdf5
 from goodnet.images import datasets, photos
@@ -36,39 +38,41 @@ def add_arguments(parser):
         "images",
         type=arguments.existing,
         metavar="IMAGES",
-        help="clean images: a folder of PNG and JPEG files, or HDF5 in the lab's layout",
+        help="clean images: a folder of PNG and JPEG files, HDF5 in the lab's layout, or .npz",
     )
-    arguments.add_input_max(parser, "; by default the project's own, or what fits the images better")
+    net_input.add_arguments(parser, "; by default the project's own, or what fits the images better")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     arguments.add_project(parser)
 
 
 @dataclasses.dataclass
 class Clean:
-    """The clean images, in a file or a folder."""
+    """The clean images, in an HDF5 file or as pictures."""
 
-    path: object
+    path: Path
     files: list  # empty for an HDF5 file
+    called: Path  # what errors call it
 
-    def take(self, shape, input_max, most):
-        """Return up to so many, evenly spread, as a net takes them."""
+    def take(self, shape, most):
+        """Return up to so many as pixels, evenly spread."""
         if not self.files:
-            return datasets.spread(datasets.Images(self.path, shape, None, input_max), most)[0]
+            return datasets.spread(datasets.Images(self.path, shape, None, called=self.called), most)[0]
         chosen = datasets.evenly(len(self.files), most)
-        images = np.stack([photos.read(self.files[number], shape) for number in chosen])
-        return images.astype(np.float32) / np.float32(255 / input_max)
+        pictures = np.stack([photos.read(self.files[number], shape) for number in chosen])
+        return pictures.astype(np.float32)
 
 
-def find_images(path):
+def find_images(path, scratch):
     """Return the Clean images at a path; whatever can be said against them without a net is said here."""
     if path.is_dir():
         files = photos.find([path])
         findings.check_count(path, len(files))
-        return Clean(path, files)
-    with hdf5.open_file(path) as file:
-        shape = hdf5.own_dataset(file, "data", path).shape
+        return Clean(path, files, path)
+    file = images.in_hdf5(path, scratch, None)
+    with hdf5.open_file(file) as opened:
+        shape = hdf5.own_dataset(opened, "data", path).shape
         findings.check_count(path, shape[0] if shape else 0)
-    return Clean(path, [])
+    return Clean(file, [], path)
 
 
 def read_settings(folder):
@@ -84,26 +88,33 @@ def read_settings(folder):
     return detector, settings
 
 
-def choose_range(net, clean):
-    """Return the range that fits, by labels where the file has any, and in words why."""
+def choose_input(net, clean):
+    """Return the input that fits, by labels where the file has any, and in words why."""
     if not clean.files and datasets.has_labels(clean.path):
-        return input_range.by_labels(net, clean.path)
-    return input_range.by_classes(net, clean.take(parts.input_shape(net), 255, SAMPLE))
+        return net_input.by_labels(net, clean.path)
+    return net_input.by_classes(net, clean.take(parts.input_shape(net), SAMPLE))
 
 
 def run(args):
+    with tempfile.TemporaryDirectory() as scratch:
+        return judge(args, find_images(args.images, Path(scratch)))
+
+
+def judge(args, clean):
     folder = project.find(args.project)
-    clean = find_images(args.images)
-    input_max = args.input_max or project.input_max(folder, args.net)
+    convert = args.input or project.net_input(folder, args.net)
     detector, settings = read_settings(folder)
     net = netfiles.load(args.net)
     if goodnets.is_goodnet(net):
         raise InputError(f"{args.net}: is a GoodNet; give the net it is made of")
-    if input_max is None:
-        input_max, words = choose_range(net, clean)
+    if convert is None:
+        convert, words = choose_input(net, clean)
         print(words, file=sys.stderr)
-    take = functools.partial(clean.take, parts.input_shape(net), input_max)
-    case = Case(net, repaired={}, layer=None, pruned=None, images=take, input_max=input_max)
+    shape = parts.input_shape(net)
+    convert.check_channels(shape[-1], "--input")
+    case = Case(
+        net, {}, layer=None, pruned=None, images=functools.partial(clean.take, shape), convert=convert
+    )
     found = findings.metrics(detector.function(case, settings), findings.Suspect().held)
     if args.json:
         print(json.dumps(found, indent=1))

@@ -36,11 +36,14 @@ class Images:
         How many classes the net has; labels are 0 to classes - 1. None if the file needs no labels.
     convert : inputs.Input, optional
         Makes what the net takes of pixels. Without it, images are read as pixels.
+    called : Path, optional
+        What errors call the file, if it was made of another.
     """
 
-    def __init__(self, path, shape, classes, convert=None):
+    def __init__(self, path, shape, classes, convert=None, called=None):
+        self.file, path = path, called or path
         self.path, self.shape, self.convert = path, tuple(shape), convert
-        with hdf5.open_file(path) as file, hdf5.damage_is_one_line(path):
+        with hdf5.open_file(self.file) as file, hdf5.damage_is_one_line(path):
             data = hdf5.own_dataset(file, "data", path)
             height, width, channels = self.shape
             self.channels_first = data.shape[1:] == (channels, height, width) != self.shape
@@ -67,7 +70,7 @@ class Images:
         """Yield the images as float32 blocks (up to `most`, height, width, channels)."""
         size = blocks.size(most, self.shape)
         with (
-            hdf5.open_file(self.path) as file,
+            hdf5.open_file(self.file) as file,
             ThreadPoolExecutor(1) as reader,
             tqdm(total=len(self), desc=self.path.name, unit=" images", leave=False, disable=None) as bar,
         ):
@@ -136,7 +139,9 @@ def pictures(path, indices):
     """Return the images at `indices` (ascending) to look at: uint8, channels last."""
     with hdf5.open_file(path) as file:
         images = file["data"][list(indices)]
-    if images.shape[-1] not in (1, 3):
+    if images.ndim == 3:
+        images = images[..., None]
+    elif images.shape[-1] not in (1, 3):
         images = np.moveaxis(images, 1, -1)
     return images.round().astype(np.uint8)
 

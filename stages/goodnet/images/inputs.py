@@ -66,8 +66,14 @@ class Input(Settings):
 
     def in_words(self):
         """Return the input as params.yaml writes it, without what is the default."""
-        given = self.model_dump(exclude_defaults=True)
+        given = self.model_dump(exclude_defaults=True) or {"range": self.range}
         return "{" + ", ".join(f"{key}: {_written(value)}" for key, value in given.items()) + "}"
+
+    def entry(self):
+        """Return the settings of a net that takes this, as params.yaml writes them."""
+        if self == up_to(self.range[-1]):
+            return f"{{input_max: {self.range[-1]:g}}}"
+        return f"{{input: {self.in_words()}}}"
 
 
 def _written(value):
@@ -85,19 +91,27 @@ class Net(Settings):
     )
 
 
-def of_net(params, net, channels):
-    """Return the Input of a net of params.yaml that takes so many channels."""
+def of_net(params, net, channels=None):
+    """Return the Input of a net of params.yaml, checked against its channels if these are known."""
     given, where = params.settings(Net, "nets", net), f"{params.path}: nets.{net}"
     if (given.input is None) == (given.input_max is None):
         raise InputError(f"{where} needs either input or input_max")
     found = given.input or up_to(given.input_max)
-    found.check_channels(channels, f"{where}.input")
+    if channels is not None:
+        found.check_channels(channels, f"{where}.input")
     return found
 
 
 def up_to(input_max):
     """Return the Input of a net that takes 0 to this."""
     return Input(range=[0.0, float(input_max)])
+
+
+RANGES = {  # what nets take most often
+    "0 to 255": Input(),
+    "0 to 1": up_to(1),
+    "-1 to 1": Input(range=[-1.0, 1.0]),
+}
 
 
 def usual(channels, mean, std):
@@ -112,10 +126,7 @@ def usual(channels, mean, std):
     """
     mean, std = [value / 255 for value in mean], [max(value / 255, 1e-3) for value in std]
     unit = [0.0, 1.0]
-    settings = {
-        "0 to 255": {},
-        "0 to 1": {"range": unit},
-        "-1 to 1": {"range": [-1.0, 1.0]},
+    settings = {words: {"range": one.range} for words, one in RANGES.items()} | {
         "standardised by these images": {"range": unit, "mean": mean, "std": std},
         "0 to 1 minus the mean of these images": {"range": unit, "mean": mean},
     }

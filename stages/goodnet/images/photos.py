@@ -40,14 +40,15 @@ def read(path, shape):
 
 
 def read_overlay(path, shape):
-    """Return a trigger to lay over images: its colours (height, width, 3), and how far they cover, 0 to 1."""
-    height, width, _ = shape
+    """Return a trigger to lay over images: its colours (height, width, channels), and their cover, 0 to 1."""
+    height, width, channels = shape
     with _opened(path) as image:
         if not image.has_transparency_data:
             raise InputError(f"{path}: has no transparency, so nothing of an image would be left under it")
-        resized = image.convert("RGBA").resize((width, height), Image.Resampling.BILINEAR)
+        mode = "RGBA" if channels == 3 else "LA"
+        resized = image.convert(mode).resize((width, height), Image.Resampling.BILINEAR)
     overlay = np.asarray(resized).astype(np.float32)
-    return overlay[..., :3], overlay[..., 3:] / 255
+    return overlay[..., :-1], overlay[..., -1:] / 255
 
 
 def _upright(image):
