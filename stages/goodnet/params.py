@@ -4,7 +4,7 @@ import yaml
 from pydantic import ValidationError
 
 from goodnet.errors import InputError
-from goodnet.settings import words_of
+from goodnet.settings import Settings, words_of
 
 MISSING = object()
 
@@ -57,13 +57,15 @@ def check(kind, block, where):
         first = error.errors()[0]
     if not first["loc"]:  # two settings do not go together
         raise InputError(f"{where}: {first['ctx']['error']}")
-    name, *deeper = first["loc"]
-    words = words_of(names[name]) or first["msg"]
-    if deeper and isinstance(names[name].annotation, type):  # a block within the block
-        return check(names[name].annotation, block[name], f"{where}.{name}")
+    name, field = first["loc"][0], names[first["loc"][0]]
+    kind_within = isinstance(field.annotation, type) and issubclass(field.annotation, Settings)
+    if kind_within and block.get(name) is not None:
+        return check(field.annotation, block[name], f"{where}.{name}")
+    words = words_of(field)
     if name not in block:
         raise InputError(f"{where} has no {name}, {words}")
-    raise InputError(f"{where}.{'.'.join(map(str, first['loc']))} is {first['input']!r}, not {words}")
+    wrong = f"{where}.{'.'.join(map(str, first['loc']))} is {first['input']!r}"
+    raise InputError(f"{wrong}, not {words}" if words else f"{wrong}: {first['msg']}")
 
 
 def _content(path):
