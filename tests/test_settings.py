@@ -98,11 +98,14 @@ def test_a_block_within_a_block():
         ({"train": "many"}, "demo_data.images.train is 'many', not a whole number from 1"),
         ({"train": 0}, "demo_data.images.train is 0, not"),
         ({"trian": 1}, "demo_data.images is {'trian': 1}; it can hold train, valid, test"),
-        (7, "demo_data.images is 7"),
+        (7, "demo_data.images is 7; it can hold train, valid, test"),
+        (None, "demo_data.images is None: Input should be"),
     ):
         with pytest.raises(InputError) as error:
             check(drawing.DemoData, block | {"images": images}, "demo_data")
         assert words in str(error.value)
+    with pytest.raises(InputError, match=r"demo_data.targets.hat is -1: Input should be"):
+        check(drawing.DemoData, {"targets": {"hat": -1}}, "demo_data")
 
 
 @pytest.fixture

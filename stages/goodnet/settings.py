@@ -53,13 +53,15 @@ class Settings(BaseModel):
             first = error.errors()[0]
         if not first["loc"]:  # two settings do not go together
             raise InputError(f"{where}: {first['ctx']['error']}")
-        name, *deeper = first["loc"]
-        words = words_of(names[name]) or first["msg"]
-        if deeper and isinstance(names[name].annotation, type):  # a block within the block
-            return names[name].annotation.check(block[name], f"{where}.{name}")
+        name = first["loc"][0]
+        kind = _block(names[name].annotation)
+        if kind and block.get(name) is not None:
+            return kind.check(block[name], f"{where}.{name}")
+        words = words_of(names[name])
         if name not in block:
             raise InputError(f"{where} has no {name}, {words}")
-        raise InputError(f"{where}.{'.'.join(map(str, first['loc']))} is {first['input']!r}, not {words}")
+        wrong = f"{where}.{'.'.join(map(str, first['loc']))} is {first['input']!r}"
+        raise InputError(f"{wrong}, not {words}" if words else f"{wrong}: {first['msg']}")
 
     @classmethod
     def meaning(cls):
@@ -72,6 +74,12 @@ class Settings(BaseModel):
         for name, field in cls.model_fields.items():
             default = ... if field.is_required() else field.default
             yield field.alias or name, words_of(field), default, field.description
+
+
+def _block(annotation):
+    """Return the Settings of a block within a block, None for any other setting."""
+    kinds = (annotation, *typing.get_args(annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Settings)), None)
 
 
 def words_of(field):
