@@ -3,8 +3,6 @@
 import io
 
 import yaml
-from ruamel.yaml import YAML
-from ruamel.yaml.nodes import MappingNode
 
 from goodnet.errors import InputError
 
@@ -18,6 +16,8 @@ def with_net(params, name, input_max):
     name : str
     input_max : float
     """
+    from ruamel.yaml import YAML  # which sets warning filters when it is imported
+
     text, nets = params.path.read_text(encoding="utf-8"), params.value("nets")
     if not isinstance(nets, dict | None) or not isinstance(params.value("badnet"), str):
         raise InputError(f"{params.path}: badnet is not a name, or nets not names with settings")
@@ -42,11 +42,11 @@ def with_net(params, name, input_max):
 
 def _net(text, key, block, name, largest):
     """Return the edit that gives a net its settings, as the last of `nets` if it is not there yet."""
-    is_mapping, line = isinstance(block, MappingNode), f"{name}: {{input_max: {largest}}}"
+    is_mapping, line = _is_mapping(block), f"{name}: {{input_max: {largest}}}"
     entries = _entries(block) if is_mapping else {}
     if name in entries:
         known = entries[name][1]
-        if isinstance(known, MappingNode) and not known.flow_style and "input_max" in _entries(known):
+        if _is_mapping(known) and not known.flow_style and "input_max" in _entries(known):
             return _entries(known)["input_max"][1], str(largest)
         return known, f"{{input_max: {largest}}}"
     if is_mapping and block.flow_style:
@@ -55,10 +55,14 @@ def _net(text, key, block, name, largest):
     if entries:
         (first, _), (_, last) = next(iter(entries.values())), list(entries.values())[-1]
         indent = first.start_mark.column
-    while isinstance(last, MappingNode) and not last.flow_style:  # its own end is behind comments that follow
+    while _is_mapping(last) and not last.flow_style:  # its own end is behind comments that follow
         last = last.value[-1][1]
     end = text.find("\n", last.end_mark.index)
     return len(text) if end < 0 else end, f"\n{' ' * indent}{line}"
+
+
+def _is_mapping(node):
+    return node.id == "mapping"
 
 
 def _entries(mapping):
