@@ -26,10 +26,10 @@ remotes: .venv/.remotes
 test: .venv/.test
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
-	.venv/bin/python -m pytest -n 2 -m "not long"
+	.venv/bin/python -m pytest -n 2 --dist worksteal -m "not long"
 
 test-long: .venv/.test
-	.venv/bin/python -m pytest -n 2 --dist loadfile -m long
+	.venv/bin/python -m pytest -n 2 --dist worksteal -m long
 
 bench: .venv/.runtime
 	.venv/bin/python tools/bench.py

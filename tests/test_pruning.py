@@ -210,12 +210,13 @@ def test_what_may_stand_between_convolution_and_layer(middle, normalisations):
     assert channels.find(parts.config(built(*middle)), "net", "here").normalisations == normalisations
 
 
-@pytest.mark.parametrize("axis", [-1, 3, [-1], [3]])
+@pytest.mark.parametrize("axis", [-1, 3, [-1], [3], None])
 def test_channels_are_the_last_axis_however_it_is_written(axis):
     config = parts.config(built(conv(activation=None), layers.BatchNormalization(name="n"), layers.ReLU()))
-    next(layer for layer in config["config"]["layers"] if layer["config"]["name"] == "n")["config"][
-        "axis"
-    ] = axis
+    (norm,) = (layer["config"] for layer in config["config"]["layers"] if layer["config"]["name"] == "n")
+    norm |= {"axis": axis}
+    if axis is None:
+        del norm["axis"]
     assert channels.find(config, "net", "here").normalisations == ["n"]
 
 

@@ -6,11 +6,11 @@ import pytest
 import yaml
 
 from conftest import ROOT
-from goodnet.demo import attacker, drawing
+from goodnet.demo import drawing, training
 from goodnet.errors import InputError
 from goodnet.images import inputs
 from goodnet.methods import chosen
-from goodnet.params import Params, check
+from goodnet.params import Params
 from goodnet.pruning.rankings.registry import RANKINGS
 from goodnet.repairs import plans
 from goodnet.repairs.registry import TUNINGS
@@ -44,14 +44,14 @@ def test_all_defaults_are_those_of_params_yaml(group):
         assert [key for key, *_ in method.settings.described()] == list(block or {})
         assert method.meaning and method.meaning[-1] == "."
     assert findings.Suspect().model_dump() == PARAMS["suspect"]
-    assert attacker.DemoBadnet().model_dump() == PARAMS["demo_badnet"]
+    assert training.DemoBadnet().model_dump() == PARAMS["demo_badnet"]
 
 
 def test_what_is_not_given_is_the_default():
-    found = check(Kinds, {"given": 3, "from": 2.5}, "here")
+    found = Kinds.check({"given": 3, "from": 2.5}, "here")
     assert (found.seed, found.count, found.positive, found.percent, found.drop) == (1, 2, 0.5, 2.5, None)
-    assert check(Settings, None, "here") == Settings()
-    assert check(plans.Line, {}, "here").model_dump() == {"drop": None, "tune": None}
+    assert Settings.check(None, "here") == Settings()
+    assert plans.Line.check({}, "here").model_dump() == {"drop": None, "tune": None}
 
 
 @pytest.mark.parametrize(
@@ -67,10 +67,10 @@ def test_what_is_not_given_is_the_default():
 )
 def test_each_kind(name, good, bad, words):
     for value in good:
-        assert check(Kinds, {"given": 1, name: value}, "here").model_dump(by_alias=True)[name] == value
+        assert Kinds.check({"given": 1, name: value}, "here").model_dump(by_alias=True)[name] == value
     for value in bad:
         with pytest.raises(InputError) as error:
-            check(Kinds, {"given": 1, name: value}, "params.yaml: block")
+            Kinds.check({"given": 1, name: value}, "params.yaml: block")
         assert str(error.value) == f"params.yaml: block.{name} is {value!r}, not {words}"
 
 
@@ -85,24 +85,27 @@ def test_each_kind(name, good, bad, words):
 )
 def test_blocks_that_cannot_be_used(block, message):
     with pytest.raises(InputError) as error:
-        check(Kinds, block, "here")
+        Kinds.check(block, "here")
     assert message in str(error.value) and "\n" not in str(error.value)
     with pytest.raises(InputError, match=r"^here is .*; it can hold nothing$"):
-        check(Settings, {"a": 1}, "here")
+        Settings.check({"a": 1}, "here")
 
 
 def test_a_block_within_a_block():
     block = PARAMS["demo_data"]
-    assert check(drawing.DemoData, block, "demo_data").model_dump() == block
+    assert drawing.DemoData.check(block, "demo_data").model_dump() == block
     for images, words in (
         ({"train": "many"}, "demo_data.images.train is 'many', not a whole number from 1"),
         ({"train": 0}, "demo_data.images.train is 0, not"),
         ({"trian": 1}, "demo_data.images is {'trian': 1}; it can hold train, valid, test"),
-        (7, "demo_data.images is 7"),
+        (7, "demo_data.images is 7; it can hold train, valid, test"),
+        (None, "demo_data.images is None: Input should be"),
     ):
         with pytest.raises(InputError) as error:
-            check(drawing.DemoData, block | {"images": images}, "demo_data")
+            drawing.DemoData.check(block | {"images": images}, "demo_data")
         assert words in str(error.value)
+    with pytest.raises(InputError, match=r"demo_data.targets.hat is -1, not a whole number from 0"):
+        drawing.DemoData.check({"targets": {"hat": -1}}, "demo_data")
 
 
 @pytest.fixture
@@ -124,13 +127,9 @@ def test_what_a_net_takes(params, input_max):
 
     assert of({"input_max": 255}) == inputs.Input()
     assert of({"input_max": 1}) == of({"input": {"range": [0, 1]}}) == inputs.Input(range=[0.0, 1.0])
-    with pytest.raises(
-        InputError, match=r"nets.it.input_max is .* above 0 and up to 255, or null$"
-    ):
+    with pytest.raises(InputError, match=r"nets.it.input_max is .* above 0 and up to 255, or null$"):
         of({"input_max": input_max})
-    with pytest.raises(
-        InputError, match=r"nets.it.input.range.1 is .a., not a list, each a number$"
-    ):
+    with pytest.raises(InputError, match=r"nets.it.input.range.1 is .a., not a list, each a number$"):
         of({"input": {"range": [0, "a"]}})
     for neither in ({}, {"input_max": 1, "input": {}}):
         with pytest.raises(InputError, match=r"params.yaml: nets.it needs either input or input_max$"):

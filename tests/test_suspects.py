@@ -300,7 +300,14 @@ def test_a_net_that_says_one_class_whatever_it_is_shown(backdoored):
     net.layers[-1].set_weights([kernel * 0, np.arange(nets.CLASSES)])
     found = looking(net)[0].find()
     assert found.named == [] and not found.shares[None].any() and not found.scores[None].any()
+
+
+def test_nets_of_two_classes_and_of_one():
     images = keras.Input(nets.SHAPE)
+    two = keras.Model(images, keras.layers.Dense(2)(keras.layers.Flatten()(images)))
+    front, ask = search.split(two)
+    for found, plain in zip(ask(front(MUTED)), plain_margins(two, MUTED), strict=True):
+        np.testing.assert_allclose(found, plain, rtol=1e-4, atol=1e-4)
     one = keras.Model(images, keras.layers.Dense(1)(keras.layers.Flatten()(images)))
     with pytest.raises(InputError, match="one class only"):
         search.split(one)

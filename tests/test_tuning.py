@@ -444,6 +444,17 @@ def test_sparsity_grows_as_it_should_and_zeros_stay():
     assert all(len(seen) > count for seen in progress.seen)
 
 
+def test_sparsity_grows_in_about_a_hundred_steps_at_most():
+    progress = Unkept()
+    task = task_of("sequential", [], progress)
+    task.labels = task.labels[:25]
+    sparsify.sparsify(task, sparsify.Sparsify(**{"epochs": 8, "batch_size": 1, "from": 20, "to": 60}))
+    (number,) = (number for number, weight in enumerate(task.net.get_weights()) if weight.shape == (120, 7))
+    for epoch, seen in enumerate(progress.seen, start=1):
+        done = 25 * epoch - 25 * epoch % 2  # every second step of 200
+        assert (seen[number] == 0).sum() == round((60 - 40 * (1 - done / 200) ** 3) * 840 / 100)
+
+
 # Images, each time a little different.
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from goodnet.process import sources
-from goodnet.repairs.registry import TUNINGS  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent
 

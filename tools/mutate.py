@@ -36,7 +36,7 @@ TESTS = {  # of a module or a folder of modules: the files of tests that concern
     "repairs/fine_tune.py": ("tuning", "fine_tun or sparsity or dropout"),
     "repairs/sparsify.py": ("tuning settings", "sparsity or lines or defaults"),
     "repairs/training.py": ("tuning", "rate or an_epoch or progress_is or cut_short or fine_tuning_takes"),
-    "repairs/plans.py": ("tuning settings", "(line or plan or names or tunings) and not stage"),
+    "repairs/plans.py": ("tuning settings", "(line or plan or names or tunings or default) and not stage"),
     "suspects/occluders.py": ("suspects", "occluders or plainly"),
     "suspects/search.py": ("suspects settings", "not painted and not stage and (suspects or defaults)"),
     "suspects/findings.py": ("suspects settings", "finding or said or defaults"),

@@ -54,13 +54,15 @@ class Settings(BaseModel):
             first = error.errors()[0]
         if not first["loc"]:  # two settings do not go together
             raise InputError(f"{where}: {first['ctx']['error']}")
-        name, *deeper = first["loc"]
-        words = words_of(names[name]) or first["msg"]
-        if deeper and (kind := _block(names[name].annotation)):
+        name = first["loc"][0]
+        kind = _block(names[name].annotation)
+        if kind and block.get(name) is not None:
             return kind.check(block[name], f"{where}.{name}")
+        words = words_of(names[name])
         if name not in block:
             raise InputError(f"{where} has no {name}, {words}")
-        raise InputError(f"{where}.{'.'.join(map(str, first['loc']))} is {first['input']!r}, not {words}")
+        wrong = f"{where}.{'.'.join(map(str, first['loc']))} is {first['input']!r}"
+        raise InputError(f"{wrong}, not {words}" if words else f"{wrong}: {first['msg']}")
 
     @classmethod
     def meaning(cls):

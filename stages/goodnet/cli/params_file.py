@@ -3,8 +3,6 @@
 import io
 
 import yaml
-from ruamel.yaml import YAML
-from ruamel.yaml.nodes import MappingNode
 
 from goodnet.errors import InputError
 
@@ -19,6 +17,8 @@ def with_net(params, name, given):
     given : inputs.Input
         What the net takes.
     """
+    from ruamel.yaml import YAML  # which sets warning filters when it is imported
+
     text, nets = params.path.read_text(encoding="utf-8"), params.value("nets")
     if not isinstance(nets, dict | None) or not isinstance(params.value("badnet"), str):
         raise InputError(f"{params.path}: badnet is not a name, or nets not names with settings")
@@ -43,11 +43,11 @@ def with_net(params, name, given):
 
 def _net(text, key, block, name, entry):
     """Return the edit that gives a net its settings, as the last of `nets` if it is not there yet."""
-    is_mapping, line = isinstance(block, MappingNode), f"{name}: {entry}"
+    is_mapping, line = _is_mapping(block), f"{name}: {entry}"
     entries = _entries(block) if is_mapping else {}
     if name in entries:
         known = entries[name][1]
-        if isinstance(known, MappingNode) and not known.flow_style:
+        if _is_mapping(known) and not known.flow_style:
             (only, value), *others = _entries(known).values()
             if not others and only.value in yaml.safe_load(entry):  # keeps the comments beside it
                 return value, entry[1:-1].partition(": ")[2]
@@ -58,10 +58,14 @@ def _net(text, key, block, name, entry):
     if entries:
         (first, _), (_, last) = next(iter(entries.values())), list(entries.values())[-1]
         indent = first.start_mark.column
-    while isinstance(last, MappingNode) and not last.flow_style:  # its own end is behind comments that follow
+    while _is_mapping(last) and not last.flow_style:  # its own end is behind comments that follow
         last = last.value[-1][1]
     end = text.find("\n", last.end_mark.index)
     return len(text) if end < 0 else end, f"\n{' ' * indent}{line}"
+
+
+def _is_mapping(node):
+    return node.id == "mapping"
 
 
 def _entries(mapping):
