@@ -30,14 +30,15 @@ def joined(badnet, repaired, tmp_path=None):
     return goodnet, left
 
 
-def assert_follows_the_rule(goodnet, badnet, repaired):
+def assert_follows_the_rule(goodnet, badnet, repaired, agree_at_times=True):
     """It answers where the two nets agree, and else with the class N."""
     b, r = nets.scores(badnet, PICTURES), nets.scores(repaired, PICTURES)
     b_class, r_class = b.argmax(axis=1), r.argmax(axis=1)
     scores = nets.scores(goodnet, PICTURES)
     expected = np.where(b_class == r_class, b_class, nets.CLASSES)
     assert np.array_equal(scores.argmax(axis=1), expected)
-    assert 0 < np.count_nonzero(expected == nets.CLASSES) < len(expected)
+    if agree_at_times:
+        assert 0 < np.count_nonzero(expected == nets.CLASSES) < len(expected)
     np.testing.assert_allclose(scores[:, :-1], b, rtol=1e-4, atol=1e-4)  # the BadNet's
     best, worst = b.max(axis=1), b.min(axis=1)
     backdoored = np.where(b_class == r_class, worst, best + np.abs(best) + 1)
@@ -123,6 +124,7 @@ def test_a_repair_that_changed_more_than_channels_is_asked_whole(kind, change):
 
 def test_nets_of_other_layers_share_none():
     badnet, _ = nets.shared("sequential")
+    keras.utils.set_random_seed(1)
     images = keras.Input(nets.SHAPE, name="images")
     x = keras.layers.Conv2D(nets.CHANNELS, 3, activation="relu", name="conv", padding="same")(images)
     x = keras.layers.Flatten(name="flat")(keras.layers.MaxPooling2D(2, name="pool")(x))
@@ -147,7 +149,7 @@ def test_names_that_are_taken():
     last = repaired.layers[-1]
     last.set_weights([last.get_weights()[0][:, ::-1], last.get_weights()[1]])
     goodnet, _ = joined(badnet, repaired)
-    assert_follows_the_rule(goodnet, badnet, repaired)
+    assert_follows_the_rule(goodnet, badnet, repaired, agree_at_times=False)
     assert goodnet.get_layer("repaired_last__") is not None
 
 

@@ -65,7 +65,11 @@ def test_occluders_are_of_many_kinds():
     assert ((cover > 0) & (cover < 0.6)).any(axis=(1, 2, 3)).mean() > 0.2, "some let the image through"
     about = occluders.hidden(invented, 55, 47)
     assert np.abs(about - hidden).max() < 0.06 and np.abs(about - hidden).mean() < 0.005
-    for height, width, grid in ((55, 47, (32, 27)), (10, 40, (8, 32))):  # 32 points along the longer side
+    for height, width, grid in (
+        (55, 47, (32, 27)),
+        (10, 40, (8, 32)),
+        (1, 99, (1, 32)),
+    ):  # 32 points along the longer side
         plain = occluders.paint(invented, *grid)[0].numpy().mean(axis=(1, 2, 3))
         np.testing.assert_allclose(occluders.hidden(invented, height, width), plain, atol=1e-6)
     images = np.full((600, 55, 47, 3), 100, np.float32)
