@@ -15,6 +15,7 @@ import nets
 from conftest import NO_RESULTS, ROOT, run_stage
 from goodnet.errors import InputError
 from goodnet.images import datasets
+from goodnet.images.inputs import Input
 from goodnet.nets import loading
 
 PICTURES = nets.pictures(20)
@@ -184,10 +185,10 @@ def test_data_of_any_layout_and_type(tmp_path, layout, dtype):
             file.create_dataset("data", data=shown.astype(dtype), compression="gzip", chunks=(7, 5, 5, 3))
             file["label"] = labels.astype(np.int32)[:, None]
     images = datasets.Images(path, nets.SHAPE, nets.CLASSES)
-    blocks = list(images.blocks(size=13))
+    blocks = list(images.blocks(most=13))
     assert [len(block) for block in blocks] == [13, 13, 4] and blocks[0].dtype == np.float32
     assert np.array_equal(np.concatenate(blocks), shown) and np.array_equal(images.labels, labels)
-    divided = np.concatenate(list(datasets.Images(path, nets.SHAPE, None, 1).blocks()))
+    divided = np.concatenate(list(datasets.Images(path, nets.SHAPE, None, Input(range=[0.0, 1.0])).blocks()))
     np.testing.assert_allclose(divided, shown / 255, rtol=1e-6)
 
 

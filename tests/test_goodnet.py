@@ -214,10 +214,10 @@ def test_evaluation_through_the_stages(tmp_path, kind):
     write_images(tmp_path / "test.h5", PICTURES, labels["clean"])
     write_images(tmp_path / "poisoned/red.h5", STAMPED, labels["red"])
     (tmp_path / "layer.json").write_text('{"layer": "pool"}')
-    data = {"net": "it", "test": "test.h5", "poisoned": "poisoned"}
+    data = {"net": "it", "test": "test.h5", "poisoned": "poisoned", "layer": "layer.json"}
     data |= {"badnet": "badnet.keras", "activations": "activations.h5"}
     files = {"metrics": "badnet.json", "predictions": "badnet.h5"}
-    run_stage(tmp_path, "evaluate_badnet", layer="layer.json", **files, **data)
+    run_stage(tmp_path, "evaluate_badnet", **files, **data)
     files = {"metrics": "repaired.json", "predictions": "repaired.h5", "goodnet": "goodnet.keras"}
     run_stage(tmp_path, "evaluate_repaired", repaired="repaired.keras", **files, **data)
     files = {"badnet_predictions": "badnet.h5", "repaired_predictions": "repaired.h5"}

@@ -14,7 +14,6 @@ import tensorflow as tf
 
 import nets
 from conftest import ROOT
-from goodnet.errors import InputError
 from goodnet.files import outputs
 from goodnet.images import augmentation
 from goodnet.images.inputs import Input
@@ -276,7 +275,7 @@ def plain_relearning(badnet, labels, pruned, settings):
             change = augmentation.draw(
                 rng, len(numbers), 12, 10, **{kind: getattr(settings, kind) for kind in kinds}
             )
-            seen = nets.scores(trunk, augmentation.changed(SHOWN[numbers], *change, 255.0)).astype(float)
+            seen = nets.scores(trunk, augmentation.changed(SHOWN[numbers], *change)).astype(float)
             pupil = own[0] * left.reshape(-1, 1), own[1]
             pushes[suspect] = plain_push(
                 seen[::2], pushes[suspect], targets[suspect], largest, 0.1, floor, (kernel, bias), pupil
@@ -489,7 +488,7 @@ def test_images_are_changed_as_drawn():
     rng = np.random.default_rng(0)
     images = rng.uniform(0, 255, (5, 12, 10, 3)).astype("float32")
     warp, light, contrast = augmentation.draw(np.random.default_rng(1), 5, 12, 10, **KINDS)
-    changed = augmentation.changed(images, warp, light, contrast, 255.0).numpy()
+    changed = augmentation.changed(images, warp, light, contrast).numpy()
     assert changed.min() >= 0 and changed.max() <= 255
     for number, image in enumerate(images):
         a, b, to_x, c, d, to_y, *_ = warp[number]
@@ -506,7 +505,7 @@ def test_images_are_changed_as_drawn():
         expected = (moved - mean) * contrast[number] + mean + 255 * light[number]
         np.testing.assert_allclose(changed[number], expected.clip(0, 255), atol=0.1)
     none = augmentation.draw(np.random.default_rng(1), 5, 12, 10, **dict.fromkeys(KINDS, 0))
-    np.testing.assert_allclose(augmentation.changed(images, *none, 255.0), images, atol=1e-3)
+    np.testing.assert_allclose(augmentation.changed(images, *none), images, atol=1e-3)
 
 
 # Plans, and repairs through their stages.
@@ -541,7 +540,13 @@ def test_the_plan_of_a_drop():
         for channel, right in [("", "180"), ("7", "181"), ("3", "176"), ("5", "120"), ("0", "130")]
     ]
     found = plans.plan("pool", 2, "fine_tune", {"epochs": 1}, rows)
-    assert found == {"layer": "pool", "channels": [3, 7], "tune": "fine_tune", "settings": {"epochs": 1}}
+    assert found == {
+        "layer": "pool",
+        "channels": [3, 7],
+        "of": 4,
+        "tune": "fine_tune",
+        "settings": {"epochs": 1},
+    }
     assert plans.plan("pool", 30, None, {}, rows)["channels"] == [3, 5, 7]
     reason = plans.plan("pool", 30.5, None, {}, rows)["impossible"]
     assert (
@@ -595,14 +600,16 @@ def test_repairs_that_prune_and_tune_through_their_stage(tmp_path):
     assert bench.repair("sparse").read_bytes() == undisturbed and not progress.exists()
 
 
-def test_a_net_that_cannot_be_pruned_is_relearned_and_not_pruned(tmp_path):
-    net, answers = nets.shared("leaky")
+def test_pruned_and_then_relearned_where_no_convolution_alone_makes_the_channels(tmp_path):
+    net, answers = nets.shared("added")
     bench = Workbench(tmp_path, net, answers)
-    bench.configure(repairs={"anew": {"tune": "relearn", "epochs": 1}})
+    tunings = {"relearn": {"tune": "relearn", "epochs": 1}, "fine": {"tune": "fine_tune", "epochs": 1}}
+    bench.configure(repairs={name: {"drop": 5} | line for name, line in tunings.items()})
     bench.curve()
     bench.plan()
-    repaired = loading.load(bench.repair("anew"))
-    assert not np.array_equal(repaired.layers[-1].kernel, net.layers[-1].kernel)
-    bench.configure(repairs={"anew": {"drop": 5, "tune": "relearn"}})
-    with pytest.raises(InputError, match=r"^net.keras: "):
-        bench.curve()
+    for name in tunings:
+        repaired = loading.load(bench.repair(name))
+        pruned = outputs.read_json(tmp_path / f"plans/{name}.json")["channels"]
+        assert not np.array_equal(repaired.layers[-1].kernel, net.layers[-1].kernel)
+        mask = repaired.get_layer("pruned_pool")
+        assert pruned and np.array_equal(np.flatnonzero(np.asarray(mask.scale) == 0), pruned)

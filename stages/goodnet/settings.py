@@ -58,7 +58,7 @@ class Settings(BaseModel):
         kind = _block(names[name].annotation)
         if kind and block.get(name) is not None:
             return kind.check(block[name], f"{where}.{name}")
-        words = words_of(names[name])
+        words = words_of(names[name]) if len(first["loc"]) == 1 else _of_each(names[name].annotation)
         if name not in block:
             raise InputError(f"{where} has no {name}, {words}")
         wrong = f"{where}.{'.'.join(map(str, first['loc']))} is {first['input']!r}"
@@ -81,6 +81,12 @@ def _block(annotation):
     """Return the Settings of a block within a block, None for any other setting."""
     kinds = (annotation, *typing.get_args(annotation))
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Settings)), None)
+
+
+def _of_each(annotation):
+    """Return in words what each item of a list, or each value of names, is."""
+    inner = [kind for kind in typing.get_args(annotation) if typing.get_origin(kind) in (list, dict)]
+    return _words(typing.get_args(inner[0] if inner else annotation)[-1])
 
 
 def words_of(field):

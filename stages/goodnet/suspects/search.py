@@ -67,7 +67,11 @@ def detect(case, settings):
     -------
     findings.Finding
     """
-    whole, trunk = case.convert, None
+    trunk = None
+
+    def whole(pixels):
+        return case.convert(pixels)
+
     if case.layer is not None:  # B's layers up to there run once for B and all repairs that have them
         run = running.as_function(parts.up_to(case.badnet, case.layer))
 
