@@ -20,6 +20,7 @@ from conftest import ROOT, Project
 from goodnet.cli import main, params_file, suspect
 from goodnet.errors import InputError
 from goodnet.files import lab, outputs
+from goodnet.images import inputs
 from goodnet.nets import goodnets, loading, parts
 from goodnet.params import Params
 from goodnet.pruning import channels
@@ -287,7 +288,7 @@ def test_completion_in_bash(said, tmp_path, monkeypatch):
     assert code == 0
     assert set(main.COMMANDS) <= set(completed(script, "goodnet", ""))
     assert completed(script, "goodnet", "su") == ["suspect"]
-    assert completed(script, "goodnet", "classify", "--in") == ["--input-max"]
+    assert set(completed(script, "goodnet", "classify", "--in")) == {"--input", "--input-max"}
     assert set(completed(script, "goodnet", "completion", "")) >= {"bash", "zsh", "fish"}
     (tmp_path / "net.keras").touch()
     monkeypatch.chdir(tmp_path)
@@ -386,7 +387,17 @@ LAYOUTS = {  # params.yaml before and after
 def test_params_keep_their_layout_and_comments(layout, tmp_path):
     before, after = LAYOUTS[layout]
     (tmp_path / "params.yaml").write_text(before)
-    assert params_file.with_net(Params(tmp_path / "params.yaml"), "mine", 1.0) == after
+    assert params_file.with_net(Params(tmp_path / "params.yaml"), "mine", inputs.up_to(1)) == after
+
+
+def test_another_input_is_written_as_it_was_given(tmp_path):
+    (tmp_path / "params.yaml").write_text("badnet: demo\nnets:\n  demo: {input_max: 255} # why\n")
+    given = inputs.Input(range=[0.0, 1.0], mean=[0.1, 0.2, 0.3], colours="bgr")
+    text = params_file.with_net(Params(tmp_path / "params.yaml"), "mine", given)
+    line = "  mine: {input: {range: [0, 1], mean: [0.1, 0.2, 0.3], colours: bgr}}"
+    assert text.splitlines()[2:] == ["  demo: {input_max: 255} # why", line]
+    (tmp_path / "params.yaml").write_text(text)
+    assert inputs.of_net(Params(tmp_path / "params.yaml"), "mine", 3) == given
 
 
 @pytest.mark.parametrize(
@@ -396,7 +407,7 @@ def test_params_keep_their_layout_and_comments(layout, tmp_path):
 def test_params_that_cannot_be_edited_are_refused(text, tmp_path):
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(InputError, match=r"params\.yaml: "):
-        params_file.with_net(Params(tmp_path / "params.yaml"), "mine", 1.0)
+        params_file.with_net(Params(tmp_path / "params.yaml"), "mine", inputs.up_to(1))
 
 
 @pytest.mark.parametrize(
@@ -737,16 +748,14 @@ def test_suspect_shows_a_folder_as_a_file(pale, said, small_project, tmp_path):
     assert code == 1 and found["named"] == "2" and found["classes"][0]["moved"] >= 60
     words += ["--input-max", 255]
     assert said("suspect", pale / "backdoored.keras", pale / "clean.h5", *words)[:2] == (code, lines)
-    for largest in (1, 255):
-        shown = [
-            suspect.find_images(path).take(nets.SHAPE, largest, 30) for path in (folder, pale / "clean.h5")
-        ]
-        assert np.array_equal(*shown) and len(shown[0]) == 30 and largest / 2 < shown[0].max() <= largest
+    found = [suspect.find_images(path, tmp_path) for path in (folder, pale / "clean.h5")]
+    shown = [images.take(nets.SHAPE, 30) for images in found]
+    assert np.array_equal(*shown) and len(shown[0]) == 30 and 127 < shown[0].max() <= 255
 
 
-def test_suspect_chooses_the_range_by_labels(files, badnet):
-    largest, words = suspect.choose_range(badnet, suspect.find_images(files / "valid.h5"))
-    assert largest == 255 and "190 of 200 clean images right" in words
+def test_suspect_chooses_the_input_by_labels(files, badnet, tmp_path):
+    convert, words = suspect.choose_input(badnet, suspect.find_images(files / "valid.h5", tmp_path))
+    assert convert == inputs.Input() and "190 of 200 clean images right" in words
 
 
 def test_suspect_refuses(pale, files, small_project, odd_files, tmp_path):
@@ -840,3 +849,55 @@ def test_compare_needs_a_net_with_an_attack(clone):
     params["nets"]["mine"] = {"input_max": 255}
     clone.write_params(params)
     assert refused("mine").startswith("error: mine: has no poisoned images here")
+
+
+# What nets take, and images as people keep them.
+
+
+@pytest.fixture(scope="module")
+def blue_first(files, tmp_path_factory):
+    """The net of `files` as one that takes -1 to 1, blue first, and its images in other files."""
+    folder = tmp_path_factory.mktemp("other ways")
+    net = keras.models.load_model(files / "bad.h5")
+    pixels = keras.Input(net.input_shape[1:])
+    red_first = keras.layers.Permute((1, 2, 3))(pixels)
+    swap = keras.layers.Conv2D(3, 1, use_bias=True, name="swap")
+    x = swap(red_first)
+    swap.set_weights([127.5 * np.eye(3)[::-1].reshape(1, 1, 3, 3), np.full(3, 127.5)])
+    loading.save(keras.Model(pixels, net(x)), folder / "net.keras")
+    with h5py.File(files / "test.h5") as file:
+        images, labels = np.moveaxis(file["data"][()], 1, -1), file["label"][()].astype(int)
+    np.savez_compressed(
+        folder / "test.npz", x=images.astype(np.uint8), y=np.eye(nets.CLASSES, dtype=int)[labels]
+    )
+    for number, (image, label) in enumerate(zip(images.astype(np.uint8), labels, strict=True)):
+        (folder / "pictures" / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / "pictures" / str(label) / f"{number}.png")
+    return folder
+
+
+def test_what_a_net_takes_is_found_by_its_labels(clone, files, blue_first, said):
+    code, _, notes = said(
+        *("add", "mine", "--net", blue_first / "net.keras", "--valid", files / "valid.h5"),
+        *("--test", blue_first / "test.npz", "--project", clone.path),
+    )
+    assert code == 0 and notes[-1].startswith("inputs taken as -1 to 1, blue first: 190 of 200"), notes
+    assert clone.params()["nets"]["mine"] == {"input": {"range": [-1, 1], "colours": "bgr"}}
+    with h5py.File(clone.path / "data/mine/test.h5") as placed, h5py.File(files / "test.h5") as plain:
+        assert np.array_equal(placed["data"], np.moveaxis(plain["data"][()], 1, -1))
+    words = ["--test", blue_first / "pictures", "--valid", blue_first / "test.npz", "--project", clone.path]
+    words += ["add", "mine", "--net", blue_first / "net.keras"]
+    order = words[6:] + words[:6]
+    assert said(*order, "--input", "{range: [-1, 1], colours: bgr}")[0] == 0
+    line = refusal(*order, "--input-max", 255)
+    assert (
+        "with --input-max 255, but" in line and "--input '{range: [-1, 1], colours: bgr}'; say that" in line
+    )
+    assert "--unlabelled: without labels" in refusal(*order, "--unlabelled")
+    assert "--input.colours is 'green', not rgb or bgr" in refusal(*order, "--input", "{colours: green}")
+
+
+def test_eval_takes_archives(files, blue_first, said):
+    words = ["eval", blue_first / "test.npz", files / "red.h5", files / "bad.h5", "--input-max", 255]
+    plain = ["eval", files / "test.h5", *words[2:]]
+    assert said(*words)[1] == said(*plain)[1]

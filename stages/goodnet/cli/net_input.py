@@ -9,6 +9,7 @@ from goodnet.errors import InputError
 from goodnet.images import datasets, inputs
 from goodnet.nets import parts, running
 
+UNLABELLED = ("0 to 255", "0 to 1")  # more than these two cannot be told apart without labels
 UNUSUAL = 100  # what is less usual than a range must get one of so many images more right to be chosen
 
 
@@ -95,7 +96,7 @@ def by_classes(net, pixels):
     """Return the Input with which a net gives pixels more different classes, and in words why."""
     ask = running.as_function(net)
     counts = {
-        words: len(np.unique(running.answers(ask, [inputs.RANGES[words](pixels)]))) for words in inputs.RANGES
+        words: len(np.unique(running.answers(ask, [inputs.RANGES[words](pixels)]))) for words in UNLABELLED
     }
     best = max(counts, key=counts.get)
     return inputs.RANGES[best], _because(best, counts, f"different classes for {len(pixels)} images")
