@@ -102,15 +102,8 @@ EDITS = {  # name: (edit, stages that run, stages whose results come from the ca
         of("four") | JUDGED,
         NOTHING,
     ),
-    "two repairs whose names are exchanged": (
-        params(
-            lambda p: p.update(repairs=dict(zip(p["repairs"], reversed(p["repairs"].values()), strict=True)))
-        ),
-        of("relearned", "x10") | JUDGED,
-        NOTHING,
-    ),
     "another drop that prunes the same channels": (
-        params(lambda p: p["repairs"]["x10"].update(drop=10.01)),
+        params(lambda p: p["repairs"]["x10"].update(drop=9.99)),  # 8 of 80 images either way
         LINES,
         NOTHING,
     ),
@@ -124,19 +117,9 @@ EDITS = {  # name: (edit, stages that run, stages whose results come from the ca
         {"examine"},  # it finds the same
         NOTHING,
     ),
-    "how a tuning is done": (
-        params(lambda p: p["tunings"]["relearn"].update(learning_rate=0.003)),
-        of("relearned") | JUDGED,
-        NOTHING,
-    ),
     "how a tuning nobody asked for is done": (
         params(lambda p: p["tunings"]["fine_tune"].update(epochs=3)),
         {"examine", "plan"},
-        NOTHING,
-    ),
-    "how suspects are searched for": (
-        params(lambda p: p["detectors"]["occluders"].update(seed=2)),
-        {"suspect", "report"},
         NOTHING,
     ),
     "a picture's colour": (
@@ -168,16 +151,6 @@ QUICK = {  # one of each kind; make test-long tries the others
 }
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in EDITS]
-)
-def test_an_edit_runs_exactly_what_it_affects(project, name):
-    edit, ran, restored = EDITS[name]
-    edit(project)
-    assert project.stages() == (ran, restored)
-    assert project.stages() == (NOTHING, NOTHING)
-
-
 UNDONE = {  # name: (stages that run, stages that are restored)
     "the order": (MOMENTS, EDITS["the order"][1] - MOMENTS),
     "a repair by another name": (MOMENTS, {"examine", "suspect"} | of("x10")),
@@ -187,12 +160,28 @@ UNDONE = {  # name: (stages that run, stages that are restored)
 
 @pytest.mark.parametrize(
     "name",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.long)
+        for name in EDITS
+        if name not in UNDONE  # tried below
+    ],
+)
+def test_an_edit_runs_exactly_what_it_affects(project, name):
+    edit, ran, restored = EDITS[name]
+    edit(project)
+    assert project.stages() == (ran, restored)
+    assert project.stages() == (NOTHING, NOTHING)
+
+
+@pytest.mark.parametrize(
+    "name",
     [name if name == "a remark in prune" else pytest.param(name, marks=pytest.mark.long) for name in UNDONE],
 )
 def test_an_undone_edit_is_restored_not_run(project, name):
     lock = (project.path / "dvc.lock").read_text()
-    EDITS[name][0](project)
-    assert project.repro()
+    edit, ran, restored = EDITS[name]
+    edit(project)
+    assert project.stages() == (ran, restored)
     project.git("checkout", "params.yaml", "stages")
     assert project.stages() == UNDONE[name]
     # DVC never takes a stage out of dvc.lock: of a repair that came and went the entries stay, at the end.
