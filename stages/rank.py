@@ -26,6 +26,7 @@ def main(args):
     order = args.params.value("prune", "order")
     ranking = chosen(registry.RANKINGS, order, f"{args.params.path}: prune.order")
     settings = args.params.settings(ranking.settings, "rankings", order)
+    convert = inputs.of_net(args.params, args.net)
     table, rows = outputs.read_csv(args.channels), []
     if table:
         config, weights = archive.read(args.badnet)
@@ -34,7 +35,7 @@ def main(args):
         def split_net(images):
             net = loading.load(args.badnet)
             shape, classes = parts.input_shape(net), parts.classes(net)
-            convert = inputs.of_net(args.params, args.net, shape[-1])
+            convert.check_channels(shape[-1], f"{args.params.path}: nets.{args.net}.input")
             valid = datasets.Images(args.valid, shape, classes, convert)
             shown, numbers = datasets.spread(valid, images)
             return masks.SplitNet(net, layer, shown, valid.labels[numbers])

@@ -35,7 +35,7 @@ def profiled(tmp_path_factory):
         files = {"layer": "layer.json", "needed": "needed.json", "channels": "channels.csv"}
         files["activations"] = "activations.h5"
         run_stage(folder, "profile_channels", **NET, valid=FACES / "valid.h5", **files)
-        evaluate(folder, "badnet", layer="layer.json")
+        evaluate(folder, "badnet")
 
     return once(tmp_path_factory, "faces", make)
 
@@ -64,7 +64,7 @@ def evaluate(folder, name, **inputs):
     if "repaired" in inputs:
         files["goodnet"] = f"{name}-goodnet.keras"
     stage = "evaluate_repaired" if "repaired" in inputs else "evaluate_badnet"
-    run_stage(folder, stage, **NET, **inputs, **files, **data)
+    run_stage(folder, stage, layer="layer.json", **NET, **inputs, **files, **data)
     return json.loads((folder / f"{name}.json").read_text())
 
 

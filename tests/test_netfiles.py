@@ -418,7 +418,18 @@ def test_nets_that_cannot_be_run_here(forge, edit, words):
 
 def test_files_that_are_no_nets(tmp_path):
     (tmp_path / "folder").mkdir()
-    refused(tmp_path / "folder", "SavedModel")
+    refused(tmp_path / "folder", "is a folder")
+    (tmp_path / "folder/saved_model.pb").touch()
+    refused(tmp_path / "folder", "SavedModel", "model.save('net.keras')")
+    with zipfile.ZipFile(tmp_path / "net.pt", "w") as file:
+        file.writestr("archive/data.pkl", b"cos\nsystem\n.")
+    refused(tmp_path / "net.pt", "PyTorch", "unpickling")
+    (tmp_path / "old.bin").write_bytes(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
+    refused(tmp_path / "old.bin", "PyTorch")
+    (tmp_path / "net.onnx").write_bytes(b"\x08\x07\x12\x07pytorch")
+    refused(tmp_path / "net.onnx", "ONNX")
+    (tmp_path / "net.tflite").write_bytes(b"\x1c\0\0\0TFL3")
+    refused(tmp_path / "net.tflite", "TensorFlow Lite")
     refused(tmp_path / "missing.h5", "no such file")
     (tmp_path / "text.h5").write_text("hello")
     refused(tmp_path / "text.h5", "HDF5")
