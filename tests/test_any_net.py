@@ -1,5 +1,7 @@
 """Nets of all shapes: where they split, what is pruned there and made of them, against the plain way."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -11,6 +13,10 @@ from goodnet.files import archive
 from goodnet.images.inputs import Input
 from goodnet.nets import goodnets, loading, parts, running, splitting
 from goodnet.pruning import channels, sweep
+from goodnet.repairs import training
+from goodnet.repairs.registry import TUNINGS, Task
+from goodnet.suspects import search
+from goodnet.suspects.registry import Case
 from workbench import Workbench
 
 PICTURES = nets.pictures(80).astype("float32")
@@ -59,25 +65,44 @@ def without_pooling(x):
     return layers.Conv2D(4, 3, strides=4, activation="elu", name="split")(x)
 
 
+def normalised(x):
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(5, 3, use_bias=False)(x)))
+    return layers.MaxPooling2D(4, name="split")(x)
+
+
+def grey(x):
+    return layers.MaxPooling2D(4, name="split")(layers.Conv2D(5, 3, activation="relu")(x))
+
+
 KINDS = [residual, dense, depthwise, separable, shifted, normalised_by_groups, leaky, hyperbolic]
 KINDS += [without_pooling]
-EXACT = {leaky, hyperbolic, without_pooling}  # a convolution alone makes the channels, and zero stays zero
+# A convolution alone makes the channels, and zero stays zero.
+EXACT = {leaky, hyperbolic, without_pooling, normalised, grey}
+
+
+def pictures_for(kind):
+    return PICTURES[..., :1] if kind is grey else PICTURES
+
+
+def spread_scores(net, shown):
+    """Give a net's last layer weights with which every class is some picture's answer."""
+    head = net.layers[-1]
+    features = np.asarray(keras.Model(net.input, head.input)(shown))
+    kernel = np.random.default_rng(5).normal(size=head.kernel.shape) / (features.std(axis=0)[:, None] + 0.1)
+    head.set_weights([kernel, -(features @ kernel).mean(axis=0)])
 
 
 def build(kind, path):
     """Save a net of this kind with random weights; return it as it is loaded."""
     keras.utils.set_random_seed(4)
-    images = keras.Input(nets.SHAPE, name="images")
+    shown = pictures_for(kind)
+    images = keras.Input(shown.shape[1:], name="images")
     x = kind(layers.Rescaling(1 / 255)(images))
     x = x if len(x.shape) == 2 else layers.Flatten()(x)
     net = keras.Model(images, layers.Dense(nets.CLASSES)(layers.Dense(9, activation="relu")(x)))
     rng = np.random.default_rng(4)
     net.set_weights([np.abs(array + rng.normal(0, 0.3, array.shape)) for array in net.get_weights()])
-    head = net.layers[-1]
-    kernel = head.get_weights()[0]
-    features = np.asarray(keras.Model(images, head.input)(PICTURES))
-    kernel = rng.normal(size=kernel.shape) / (features.std(axis=0)[:, None] + 0.1)
-    head.set_weights([kernel, -(features @ kernel).mean(axis=0)])  # every class is some picture's answer
+    spread_scores(net, shown)
     net.save(path)
     return loading.load(path)
 
@@ -139,6 +164,81 @@ def test_the_curve_is_that_of_zero_channels(made):
     for step in range(0, len(order) + 1, max(1, len(order) // 6)):
         answers = masked(net, order[:step]).argmax(axis=1)
         assert correct[step] == np.count_nonzero(answers == labels)
+
+
+# The columns of the matrix in the README, for the kinds in its rows.
+
+
+def detected(net, repaired, layer, shown):
+    """What the detector finds with few occluders: in parts where a layer splits the nets, and whole."""
+    settings = search.Occluders(occluders=512)
+    case = Case(net, repaired, layer and layer.name, layer, lambda most: shown[:most], Input())
+    found = search.detect(case, settings)
+    return found, search.detect(dataclasses.replace(case, layer=None, pruned=None), settings)
+
+
+def tuned(name, net, repaired, layer, dead, shown, path):
+    """Tune a net in place for an epoch on its own answers, a few of them wrong."""
+    labels = running.answers(net, [shown])
+    labels[::9] = (labels[::9] + 1) % parts.classes(net)
+    progress = training.Progress(path, [])
+    task = Task(net, repaired, layer.name, layer, dead, lambda rows: shown[rows], labels, Input(), progress)
+    TUNINGS[name].function(task, TUNINGS[name].settings(epochs=1, batch_size=40))
+    progress.finished()
+
+
+def assert_repairs_work(net, path, shown, is_exact, tmp_path):
+    """Prune the net saved at `path`, tune and join it in each way, and look for suspects in all of them."""
+    config, weights = archive.read(path)
+    layer = channels.find(config, path, splitting.find(config, path))
+    assert (layer.convolution is not None) == is_exact
+    total = net.get_layer(layer.name).output.shape[-1]
+    dead = [0, total - 1]
+    archive.write(tmp_path / "pruned.keras", *channels.pruned(config, weights, layer, dead, total))
+    made = layer.name if layer.convolution else f"pruned_{layer.name}"
+    repaired = {}
+    for name in TUNINGS:
+        repaired[name] = loading.load(tmp_path / "pruned.keras")
+        tuned(name, net, repaired[name], layer, dead, shown, tmp_path / f"{name}.keras")
+        assert not np.array_equal(repaired[name].layers[-1].get_weights()[0], net.layers[-1].get_weights()[0])
+        features = np.asarray(parts.up_to(repaired[name], made)(shown, training=False))
+        assert features.any() and not features[..., dead].any(), "pruned channels stay zero"
+        left = goodnets.channels_left(net, repaired[name], layer.name, layer)
+        assert (left is not None) == (name == "relearn"), "only relearning leaves all up to the split"
+        goodnet = goodnets.build(net, repaired[name], layer.name, left)
+        b, r = running.answers(net, [shown]), running.answers(repaired[name], [shown])
+        assert np.array_equal(running.answers(goodnet, [shown]), np.where(b == r, b, parts.classes(net)))
+        if name == "relearn":  # nothing but the layers behind the split is there twice
+            assert goodnet.count_params() == net.count_params() + parts.behind(net, layer.name).count_params()
+    found, whole = detected(net, repaired, layer, shown)
+    for name in (None, *TUNINGS):
+        np.testing.assert_allclose(found.shares[name], whole.shares[name], rtol=1e-2, atol=1e-2)
+    assert found.shares[None].any()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [normalised, residual, dense, depthwise, separable, without_pooling, grey],
+    ids=lambda kind: kind.__name__,
+)
+def test_every_repair_and_the_detector_take_each_kind(kind, tmp_path):
+    net = build(kind, tmp_path / "net.keras")
+    assert_repairs_work(net, tmp_path / "net.keras", pictures_for(kind), kind in EXACT, tmp_path)
+
+
+@pytest.mark.long
+def test_every_repair_and_the_detector_take_a_family_of_keras_applications(tmp_path):
+    keras.utils.set_random_seed(1)
+    net = keras.applications.MobileNetV2(weights=None, classes=5, input_shape=(32, 32, 3), alpha=0.35)
+    shown = np.kron(PICTURES[:40, ::4, ::4], np.ones((1, 11, 11, 1), "float32"))[:, :32, :32]
+    for layer in net.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = 0.0
+    net(shown, training=True)  # untrained statistics would leave one class for whatever it is shown
+    spread_scores(net, shown)
+    net.save(tmp_path / "net.keras")
+    net = loading.load(tmp_path / "net.keras")
+    assert_repairs_work(net, tmp_path / "net.keras", shown, True, tmp_path)
 
 
 def test_where_a_net_splits(tmp_path):
@@ -224,18 +324,23 @@ def test_a_net_that_splits_nowhere_gets_all_that_needs_no_split(tmp_path):
     for _ in range(2):
         x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, activation="relu")(images))
         towers.append(layers.Dense(nets.CLASSES)(x))
+        spread_scores(keras.Model(images, towers[-1]), PICTURES)
     net = keras.Model(images, layers.Average()(towers))
     labels = np.arange(len(PICTURES)) % nets.CLASSES
     bench = Workbench(tmp_path, net, labels, PICTURES)
-    bench.configure(repairs={"tuned": {"tune": "fine_tune", "epochs": 1}, "anew": {"tune": "relearn"}})
+    lines = {name: {"tune": name, "epochs": 1} for name in ("fine_tune", "sparsify", "relearn")}
+    bench.configure(repairs=lines)
     assert bench.curve() == []
     bench.plan()
-    repaired = loading.load(bench.repair("tuned"))
+    found, _ = detected(net, {}, None, PICTURES)
+    assert found.shares[None].any()
     with pytest.raises(InputError, match="relearn needs a layer that splits the net"):
-        bench.repair("anew")
-    goodnet = goodnets.build(net, repaired, None, None)
-    b, r = running.answers(net, [PICTURES]), running.answers(repaired, [PICTURES])
-    assert np.array_equal(running.answers(goodnet, [PICTURES]), np.where(b == r, b, nets.CLASSES))
+        bench.repair("relearn")
+    for name in ("fine_tune", "sparsify"):
+        repaired = loading.load(bench.repair(name))
+        goodnet = goodnets.build(net, repaired, None, None)
+        b, r = running.answers(net, [PICTURES]), running.answers(repaired, [PICTURES])
+        assert np.array_equal(running.answers(goodnet, [PICTURES]), np.where(b == r, b, nets.CLASSES))
     bench.configure(repairs={"pruned": {"drop": 2}})
     with pytest.raises(InputError, match="no layer splits the net, so it cannot be pruned"):
         bench.curve()
