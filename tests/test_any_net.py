@@ -307,6 +307,10 @@ def test_the_families_of_keras_applications(family, tmp_path):
     goodnet = goodnets.build(net, repaired, name, left)
     b, r = running.answers(net, [images]), running.answers(repaired, [images])
     assert np.array_equal(running.answers(goodnet, [images]), np.where(b == r, b, classes))
+    shown = np.resize(images, (16, *images.shape[1:]))
+    case = Case(net, {"pruned": repaired}, name, layer, lambda most: shown, Input())
+    found = search.detect(case, search.Occluders(images=16, occluders=32))
+    assert {len(shares) for shares in found.shares.values()} == {classes}
 
 
 def test_convnext_is_named_as_not_supported(tmp_path):
