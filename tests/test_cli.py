@@ -898,5 +898,5 @@ def test_what_a_net_takes_is_found_by_its_labels(clone, files, blue_first, said)
 
 def test_eval_takes_archives(files, blue_first, said):
     words = ["eval", blue_first / "test.npz", files / "red.h5", files / "bad.h5", "--input-max", 255]
-    plain = ["eval", files / "test.h5", *words[2:]]
-    assert said(*words)[1] == said(*plain)[1]
+    lines = said("eval", files / "test.h5", *words[2:])[1]
+    assert said(*words)[1] == said("eval", blue_first / "pictures", *words[2:])[1] == lines

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 import nets
+from goodnet.errors import InputError
 from goodnet.files import outputs
 from goodnet.images import datasets
 from goodnet.nets import parts
 from goodnet.pruning import channels
-from goodnet.pruning.rankings import anp, masks, registry, rnp
+from goodnet.pruning.rankings import anp, kernels, masks, registry, rnp
 from workbench import PICTURES, Workbench, with_errors
 
 
@@ -114,6 +115,29 @@ def test_a_net_without_biases_has_no_shift():
     made, shift, behind = split.halves(split.net)
     assert not shift.numpy().any() and shift.shape == (4,)
     np.testing.assert_allclose(behind(made), nets.scores(net, PICTURES[:9]), atol=1e-4)
+
+
+def test_where_no_convolution_alone_makes_the_channels_masks_scale_them():
+    net, answers = nets.shared("added")
+    split = split_of(net, PICTURES[:40], answers[:40])
+    made, shift, behind = split.halves(split.net)
+    scale = np.random.default_rng(0).uniform(-0.4, 1.4, made.shape[-1]).astype("float32")
+    features = np.asarray(
+        keras.Model(net.input, net.get_layer("pool").output)(PICTURES[:40].astype("float32"))
+    )
+    expected = np.asarray(keras.Model(net.get_layer("pool").output, net.output)(features * scale))
+    assert not shift.numpy().any()
+    logits = np.asarray(behind(scale * made))
+    by_softmax = net.layers[-1].activation is keras.activations.softmax
+    np.testing.assert_allclose(softmax(logits) if by_softmax else logits, expected, atol=1e-3)
+    for settings, found in (
+        (anp.ANP(steps=3, batch_size=20), anp.adversarial_masks),
+        (rnp.RNP(epochs=1, most_steps=3, batch_size=20), rnp.reconstructive_masks),
+    ):
+        result = found(split, settings)
+        assert result.shape == scale.shape and ((result >= 0) & (result <= 1)).all() and result.min() < 1
+    with pytest.raises(InputError, match="no convolution alone makes these channels"):
+        kernels.l1(registry.Channels([], None, None), None)
 
 
 def test_every_image_comes_once_before_any_comes_again():

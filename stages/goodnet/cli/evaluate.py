@@ -28,7 +28,10 @@ exit codes: 0 done, 2 bad input or arguments
 def add_arguments(parser):
     file = arguments.existing_file
     parser.add_argument(
-        "clean", type=file, metavar="CLEAN", help="clean images and their classes: HDF5 or .npz"
+        "clean",
+        type=arguments.existing,
+        metavar="CLEAN",
+        help="clean images and their classes: HDF5, .npz, or a folder with a subfolder a class",
     )
     parser.add_argument(
         "poisoned",
@@ -60,7 +63,7 @@ def answers(nets, file, path, convert):
 
 def run(args):
     for path in (args.clean, args.poisoned):
-        if not zipfile.is_zipfile(path):
+        if path.is_file() and not zipfile.is_zipfile(path):
             with hdf5.open_file(path) as file:
                 for name in ("data", "label"):
                     hdf5.own_dataset(file, name, path)
