@@ -40,7 +40,11 @@ def copy(path, target):
 
 
 def _copy(archive, name, file, dataset, path):
-    with archive.open(name) as stream:
+    try:
+        opened = archive.open(name)
+    except OSError:  # an offset before the file
+        raise zipfile.BadZipFile from None
+    with opened as stream:
         try:
             version = np.lib.format.read_magic(stream)
             read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
