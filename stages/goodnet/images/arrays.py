@@ -1,7 +1,9 @@
 """Images in a NumPy .npz archive, as HDF5 in the lab's layout."""
 
+import lzma
 import math
 import zipfile
+import zlib
 
 import h5py
 import numpy as np
@@ -13,6 +15,8 @@ NAMES = {  # how archives call the two
     "label": ("label", "y", "y_test", "labels", "arr_1"),
 }
 BYTES = 1 << 24  # read at once
+DEEPEST = 4  # dimensions: images with their channels
+SHOWN = 10  # names of arrays in an error
 MOST = 200  # bytes for each that an archive holds; images shrink less
 
 
@@ -29,23 +33,30 @@ def copy(path, target):
                 if found:
                     _copy(archive, inside[found[0]], file, dataset, path)
             if "data" not in file:
-                raise InputError(
-                    f"{path}: has no array {' or '.join(NAMES['data'])}; it has {', '.join(inside)}"
-                )
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError):
+                known = ", ".join(list(inside)[:SHOWN])
+                raise InputError(f"{path}: has no array {' or '.join(NAMES['data'])}; it has {known}")
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError):
         raise InputError(f"{path}: is not an .npz archive, or is damaged") from None
 
 
 def _copy(archive, name, file, dataset, path):
-    with archive.open(name) as stream:
+    try:
+        opened = archive.open(name)
+    except OSError:  # an offset before the file
+        raise zipfile.BadZipFile from None
+    with opened as stream:
         try:
             version = np.lib.format.read_magic(stream)
             read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
             shape, in_columns, dtype = read[version](stream)
-        except (ValueError, KeyError):
+        except OSError:  # of damaged bzip2
+            raise zipfile.BadZipFile from None
+        except (ValueError, KeyError, MemoryError, RecursionError):
             raise InputError(f"{path}: {name} is not an array that NumPy saved") from None
         if dtype.kind not in "iuf" or in_columns or not shape:
             raise InputError(f"{path}: {name} does not hold numbers, row by row")
+        if len(shape) > DEEPEST or min(shape) < 1:
+            raise InputError(f"{path}: {name} has the shape {shape}, which is no images' or labels'")
         size = math.prod(shape) * dtype.itemsize
         entry = archive.getinfo(name)
         if size != entry.file_size - stream.tell() or size > MOST * (entry.compress_size + 1000):
@@ -55,5 +66,8 @@ def _copy(archive, name, file, dataset, path):
         rows = max(1, BYTES // max(row, 1))
         for start in range(0, shape[0], rows):
             count = min(rows, shape[0] - start)
-            block = stream.read(count * row)
+            try:
+                block = stream.read(count * row)
+            except OSError:  # of the archive, not of the file written
+                raise zipfile.BadZipFile from None
             stored[start : start + count] = np.frombuffer(block, dtype).reshape(count, *shape[1:])
