@@ -257,7 +257,7 @@ def test_where_a_net_splits(tmp_path):
 @pytest.mark.parametrize("bad", [{"range": [1, 0]}, {"range": [0]}, {"mean": [1, 2]}, {"colours": "bgr"}])
 def test_an_input_that_does_not_fit_is_one_line(bad):
     channels_of_net = 1 if "colours" in bad else 3
-    with pytest.raises(InputError, match=r"nets\.it\.input\.(range|mean|colours)"):
+    with pytest.raises(InputError, match=r"nets\.it\.input(\.|: )(range|mean|colours) "):
         Input.check(bad, "params.yaml: nets.it.input").check_channels(channels_of_net, "nets.it.input")
 
 

@@ -4,6 +4,7 @@ A block of params.yaml is a class here or beside the code it belongs to. Comment
 docs/settings.md and the errors are made from it (`make settings`).
 """
 
+import reprlib
 import typing
 from typing import Annotated
 
@@ -47,7 +48,7 @@ class Settings(BaseModel):
         block = {} if block is None else block
         names = {field.alias or name: field for name, field in cls.model_fields.items()}
         if not isinstance(block, dict) or set(block) - set(names):
-            raise InputError(f"{where} is {block!r}; it can hold {', '.join(names) or 'nothing'}")
+            raise InputError(f"{where} is {reprlib.repr(block)}; it can hold {', '.join(names) or 'nothing'}")
         try:
             return cls.model_validate(block)
         except ValidationError as error:
@@ -61,7 +62,7 @@ class Settings(BaseModel):
         words = words_of(names[name]) if len(first["loc"]) == 1 else _of_each(names[name].annotation)
         if name not in block:
             raise InputError(f"{where} has no {name}, {words}")
-        wrong = f"{where}.{'.'.join(map(str, first['loc']))} is {first['input']!r}"
+        wrong = f"{where}.{'.'.join(map(str, first['loc']))} is {reprlib.repr(first['input'])}"
         raise InputError(f"{wrong}, not {words}" if words else f"{wrong}: {first['msg']}")
 
     @classmethod

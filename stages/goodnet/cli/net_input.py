@@ -42,7 +42,7 @@ def _up_to(text):
 def _input(text):
     try:
         return inputs.Input.check(yaml.safe_load(text), "--input")
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError):
         raise argparse.ArgumentTypeError(f"{text} is not like '{{range: [0, 1], colours: bgr}}'") from None
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from None

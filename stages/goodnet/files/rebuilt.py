@@ -17,8 +17,8 @@ def plain(config):
         config["config"]["layers"] = [
             part for entry in config["config"]["layers"] for part in _parts(entry, names)
         ]
-    except (AttributeError, IndexError, KeyError, TypeError):
-        pass
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError):
+        pass  # what is wrong with it, the checks say
     return config
 
 

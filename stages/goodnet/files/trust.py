@@ -8,6 +8,7 @@ from goodnet.errors import InputError
 MOST_WEIGHTS = 250_000_000  # 1 GB; a VGG16 has 138 million
 MOST_BYTES = 16 * MOST_WEIGHTS  # in a file: training may have left numbers of its own beside the weights
 LARGEST_OUTPUT = 1 << 24  # numbers that a layer may make of one image
+MOST_LAYERS = 3000  # of a net; the largest of keras.applications has about a thousand
 DEEPEST = 100  # levels of a configuration
 LONGEST_CALL = 10_000  # characters of what an operation is called on
 
@@ -52,6 +53,10 @@ OF_KERAS_2 = LAYERS.union(*(PARTS[module] for module in list(PARTS)[:4]), {"Poli
 
 def check(config, path):
     """Refuse a configuration that names anything but Keras's own plain layers and their parts."""
+    inside = config.get("config")
+    layers = inside.get("layers") if isinstance(inside, dict) else inside
+    if isinstance(layers, list) and len(layers) > MOST_LAYERS:
+        raise InputError(f"{path}: has {len(layers):,} layers, too many")
     nodes = [({**config, "compile_config": None}, 0)]  # training settings are never loaded
     while nodes:
         node, depth = nodes.pop()

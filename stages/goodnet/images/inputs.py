@@ -4,15 +4,18 @@ All else in goodnet, what is learned, stamped, occluded or shown, is in plain pi
 conversion to what a net takes stands here alone.
 """
 
+import reprlib
 from typing import Literal
 
 import numpy as np
+from pydantic import model_validator
 
 from goodnet.errors import InputError
 from goodnet.images import datasets
 from goodnet.nets import goodnets, parts, running
 from goodnet.settings import InputMax, Number, Positive, Settings, setting
 
+LARGEST, SMALLEST = 1e6, 1e-6  # of the numbers of an input
 SAMPLE = 1024  # labelled images that tell which input fits
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 CAFFE = [103.939, 116.779, 123.68]  # blue first: what keras.applications subtracts for VGG and ResNet
@@ -50,11 +53,20 @@ class Input(Settings):
         """About the largest absolute value of what the net takes."""
         return 1.0 if self.std is not None else max(map(abs, self.range))
 
+    @model_validator(mode="after")
+    def is_of_use(self):
+        if len(self.range) != 2 or not self.range[0] < self.range[1]:
+            raise ValueError(f"range is {reprlib.repr(self.range)}, not two numbers, the lower first")
+        for name, low in (("range", 0), ("mean", 0), ("std", SMALLEST)):
+            values = getattr(self, name) or []
+            if not all(low <= abs(value) <= LARGEST for value in values):
+                raise ValueError(
+                    f"{name} is {reprlib.repr(values)}, beyond what single precision can tell apart"
+                )
+        return self
+
     def check_channels(self, channels, where):
         """Refuse what does not go with a net of so many channels."""
-        low, *rest = self.range
-        if len(rest) != 1 or not low < rest[0]:
-            raise InputError(f"{where}.range is {self.range}, not two numbers, the lower first")
         for name in ("mean", "std"):
             values = getattr(self, name)
             if values is not None and len(values) not in (1, channels):

@@ -74,8 +74,11 @@ def _refuse_others(path):
 
 
 def _holds_pickle(path):
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("data.pkl") for name in archive.namelist())
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("data.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+        return False  # damaged, which is said when it is read
 
 
 def _config(file, path):

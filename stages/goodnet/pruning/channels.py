@@ -49,8 +49,9 @@ def find(config, path, name):
     """Return the PrunedLayer of the layer called `name`."""
     with splitting.unusual_is_one_line(path):
         layers, inputs = splitting.layers_of(config), splitting.inputs_of(config)
-        normalisations, here = [], name
-        while True:
+        normalisations, here, seen = [], name, set()
+        while here not in seen:  # a hostile net may go round in circles
+            seen.add(here)
             layer, settings = layers[here], layers[here]["config"]
             if len(inputs[here]) != 1 or str(settings.get("activation", "linear")) not in KEEP_ZERO:
                 return PrunedLayer(name)
@@ -61,6 +62,7 @@ def find(config, path, name):
             elif layer["class_name"] not in CHANNELWISE or settings.get("threshold"):
                 return PrunedLayer(name)
             (here,) = inputs[here]
+        return PrunedLayer(name)
 
 
 def pruned(config, weights, layer, channels, total):
