@@ -1,6 +1,7 @@
 """What a net takes: as the user says, or found by trying what nets usually take."""
 
 import argparse
+import reprlib
 
 import numpy as np
 import yaml
@@ -43,7 +44,9 @@ def _input(text):
     try:
         return inputs.Input.check(yaml.safe_load(text), "--input")
     except (yaml.YAMLError, RecursionError):
-        raise argparse.ArgumentTypeError(f"{text} is not like '{{range: [0, 1], colours: bgr}}'") from None
+        raise argparse.ArgumentTypeError(
+            f"{reprlib.repr(text)} is not like '{{range: [0, 1], colours: bgr}}'"
+        ) from None
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

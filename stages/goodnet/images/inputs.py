@@ -60,9 +60,7 @@ class Input(Settings):
         for name, low in (("range", 0), ("mean", 0), ("std", SMALLEST)):
             values = getattr(self, name) or []
             if not all(low <= abs(value) <= LARGEST for value in values):
-                raise ValueError(
-                    f"{name} is {reprlib.repr(values)}, beyond what single precision can tell apart"
-                )
+                raise ValueError(f"{name} is {reprlib.repr(values)}, not {low:g} to {LARGEST:g} in size")
         return self
 
     def check_channels(self, channels, where):
