@@ -152,7 +152,7 @@ def plain_margins(net, images):
 
 def under(looked, number, images):
     """Images under one occluder of a search."""
-    one = occluders.some(looked.occluders, [number])
+    one = occluders.subset(looked.occluders, [number])
     cover, painted = (part.numpy() for part in occluders.paint(one, *nets.SHAPE[:2]))
     return images * (1 - cover) + painted * 255
 
@@ -247,7 +247,7 @@ def plain_pictures(looked, best, weights):
     """The mean image under what the winning occluders have in common, and an image under the best."""
 
     def laid(numbers):
-        one = occluders.some(looked.occluders, numbers)
+        one = occluders.subset(looked.occluders, numbers)
         return [part.numpy().astype(float) for part in occluders.paint(one, *nets.SHAPE[:2])]
 
     heaviest = np.argsort(-weights, kind="stable")[:200]

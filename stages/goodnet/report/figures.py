@@ -160,7 +160,9 @@ def repairs(badnet, repaired, goodnet):
 
     def bars(axes, shift, values, color, net):
         drawn = axes.bar(places + shift, values, 0.36, color=color, label=net)
-        labels = axes.bar_label(drawn, [f"{value:.1f}" for value in values], fontsize=7.5, padding=2)
+        labels = axes.bar_label(
+            drawn, ["100" if value > 99.95 else f"{value:.1f}" for value in values], fontsize=7.5, padding=2
+        )
         for label in labels:
             label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
 

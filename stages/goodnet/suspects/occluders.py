@@ -38,7 +38,7 @@ def invent(rng, count, channels):
     return {name: np.asarray(values, np.float32) for name, values in occluders.items()}
 
 
-def some(occluders, chosen):
+def subset(occluders, chosen):
     return {name: values[chosen] for name, values in occluders.items()}
 
 
@@ -79,7 +79,7 @@ def hidden(occluders, height, width):
     """Return about what share of the image each occluder hides, an array (n,)."""
     grid = [max(1, round(GRID * side / max(height, width))) for side in (height, width)]
     count = len(occluders["y"])
-    parts = [some(occluders, slice(start, start + BATCH)) for start in range(0, count, BATCH)]
+    parts = [subset(occluders, slice(start, start + BATCH)) for start in range(0, count, BATCH)]
     return np.concatenate([tf.reduce_mean(paint(part, *grid)[0], (1, 2, 3)).numpy() for part in parts])
 
 

@@ -181,7 +181,7 @@ class Search:
         bar = tqdm(total=shown.size, unit=" images", leave=False, disable=None)
         for start in range(0, len(numbers), at_once):
             chosen, pictures = numbers[start : start + at_once], shown[start : start + at_once]
-            seen = self.occluded(occluders.some(self.occluders, chosen), self.images[pictures.ravel()])
+            seen = self.occluded(occluders.subset(self.occluders, chosen), self.images[pictures.ravel()])
             parts.append(self._asked(seen))
             bar.update(pictures.size)
         bar.close()
@@ -242,8 +242,8 @@ class Search:
         _, height, width, _ = self.images.shape
         heaviest = np.argsort(-weights, kind="stable")[:OF_A_SHADOW]
         share = (weights[heaviest] / weights[heaviest].sum())[:, None, None, None]
-        parts = [occluders.paint(occluders.some(self.occluders, heaviest), height, width)]
-        parts.append(occluders.paint(occluders.some(self.occluders, slice(OF_A_SHADOW)), height, width))
+        parts = [occluders.paint(occluders.subset(self.occluders, heaviest), height, width)]
+        parts.append(occluders.paint(occluders.subset(self.occluders, slice(OF_A_SHADOW)), height, width))
         (cover, painted), (usual, _) = ((a.numpy(), b.numpy()) for a, b in parts)
         cover, painted = (cover * share).sum(axis=0), (painted * share).sum(axis=0)
         # Where they cover more than occluders do anyway.
@@ -251,7 +251,7 @@ class Search:
         strength = more / max(float(more.max()), 1e-9)
         mean = self.images.mean(axis=0) / 255
         shadow = mean * (1 - strength) + painted / np.maximum(cover, 1e-9) * strength
-        pattern = self.occluded(occluders.some(self.occluders, [best]), self.images[:1])[0] / 255
+        pattern = self.occluded(occluders.subset(self.occluders, [best]), self.images[:1])[0] / 255
         return [np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8) for picture in (shadow, pattern)]
 
 
