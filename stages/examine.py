@@ -18,7 +18,7 @@ from goodnet.repairs import plans
 )
 def main(args):
     config, _ = archive.read(args.badnet)
-    layer = splitting.find(config, args.badnet, args.params.value("profile", "layer"))
+    layer = splitting.find(config, args.badnet, args.params.settings(splitting.Profile, "profile").layer)
     is_needed = any(drop is not None for drop, _, _ in plans.read_lines(args.params).values())
     if is_needed and layer is None:
         raise InputError(

@@ -23,7 +23,7 @@ from goodnet.pruning.rankings import masks, registry
     outputs={"ranking": "the channels in the order they are pruned"},
 )
 def main(args):
-    order = args.params.value("prune", "order")
+    order = args.params.settings(registry.Prune, "prune").order
     ranking = chosen(registry.RANKINGS, order, f"{args.params.path}: prune.order")
     settings = args.params.settings(ranking.settings, "rankings", order)
     convert = inputs.of_net(args.params, args.net)

@@ -8,6 +8,7 @@ from goodnet.images import datasets
 from goodnet.nets import goodnets
 from goodnet.process import commands
 from goodnet.process.stages import stage
+from goodnet.pruning.rankings import registry
 from goodnet.report import figures, text
 from goodnet.suspects import findings
 
@@ -90,7 +91,7 @@ def report(args):
     words = text.text(
         net=args.params.value("badnet"),
         layer=outputs.read_json(args.layer)["layer"],
-        order=args.params.value("prune", "order") if curve else None,
+        order=args.params.settings(registry.Prune, "prune").order if curve else None,
         repairs={name: lines[name] for name in names},
         attacked=bool(badnet["attack_success"]),
         metrics_table=text.metrics_table(badnet, repaired, goodnet),

@@ -850,6 +850,16 @@ def test_compare_needs_a_net_with_an_attack(clone):
     assert refused("mine").startswith("error: mine: has no poisoned images here")
 
 
+def test_a_pipe_that_nobody_reads_on_is_no_error():
+    command = [sys.executable, "-m", "goodnet.cli.main", "completion", "fish"]  # longer than a buffer
+    process = subprocess.Popen(
+        command, cwd=ROOT / "stages", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 128 + signal.SIGPIPE
+
+
 # What nets take, and images as people keep them.
 
 

@@ -142,7 +142,7 @@ def check_structure(net, path, params):
     """Refuse a net that the project's repairs cannot be made of."""
     if goodnets.is_goodnet(net):
         raise InputError(f"{path}: is a GoodNet, repaired already; give the net it was made of")
-    splitting.find(parts.config(net), path, params.value("profile", "layer"))
+    splitting.find(parts.config(net), path, params.settings(splitting.Profile, "profile").layer)
 
 
 def place(source, path, labels=None):

@@ -35,7 +35,9 @@ def add_arguments(parser, otherwise):
 
 def _up_to(text):
     try:
-        return inputs.Net.check({"input_max": float(text)}, "--input-max") and inputs.up_to(float(text))
+        largest = float(text)
+        inputs.Net.check({"input_max": largest}, "--input-max")
+        return inputs.up_to(largest)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0 and up to 255") from None
 

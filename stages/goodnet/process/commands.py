@@ -24,6 +24,8 @@ def run(main, failure=1):
     )  # names of files, where the terminal has no such letters
     try:
         _end(main() or 0)
+    except BrokenPipeError:  # nobody reads on, as behind `| head`
+        failure = 128 + signal.SIGPIPE
     except (InputError, OSError) as error:
         print_error(error)
     except KeyboardInterrupt:
