@@ -18,6 +18,7 @@ def remove_results(name, args):
         args.repaired_predictions / f"{name}.h5",
         args.goodnets / f"{name}.keras",
         args.goodnet_metrics / f"{name}.json",
+        args.attacks / f"{name}.json",
     ):
         path.unlink(missing_ok=True)
 
@@ -35,6 +36,7 @@ def remove_results(name, args):
         "repaired_predictions": "folder of their answers",
         "goodnets": "folder of GoodNets",
         "goodnet_metrics": "folder of their figures",
+        "attacks": "folder of what fresh attacks came to",
     },
 )
 def main(args):

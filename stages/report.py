@@ -11,6 +11,7 @@ from goodnet.process.stages import stage
 from goodnet.pruning.rankings import registry
 from goodnet.report import figures, text
 from goodnet.suspects import findings
+from goodnet.suspects.inverter import ANY
 
 SAMPLES = 7  # images shown of each file
 
@@ -39,6 +40,26 @@ def choose_samples(paths, predictions, repaired, classes):
     return rows
 
 
+def choose_images(paths, predictions, goals):
+    """Return {goal: (a clean image of another class, {trigger: an image whose attacker wants the goal})}."""
+
+    def first(name, wanted):
+        return datasets.pictures(paths[name], [int(np.argmax(wanted))])[0]
+
+    chosen = {}
+    for goal in goals:
+        # An attacker who wants several classes wants ANY.
+        wanted = {
+            name: (labels == goal) | (goal == ANY and np.ptp(labels) > 0)
+            for name, (_, labels) in predictions.items()
+            if name != "clean"
+        }
+        name = max(wanted, key=lambda name: wanted[name].mean(), default=None)
+        true = {name: first(name, wanted[name])} if name and wanted[name].any() else {}
+        chosen[goal] = first("clean", predictions["clean"][1] != goal), true
+    return chosen
+
+
 @stage(
     __doc__,
     inputs={
@@ -50,8 +71,8 @@ def choose_samples(paths, predictions, repaired, classes):
         "repaired": "folder of the repaired nets' metrics",
         "goodnet": "folder of the GoodNets' metrics",
         "predictions": "folder of all answers",
-        "suspects": "who is named, from suspect",
-        "suspects_pictures": "shares and pictures of those",
+        "suspects": "the verdict on the net and its repairs",
+        "evidence": "what was found in B, from suspect",
         "test": "clean test images",
         "poisoned": "folder of poisoned images, one file a trigger",
     },
@@ -86,8 +107,10 @@ def report(args):
     answers = {name: predictions.read(args.predictions / "repaired" / f"{name}.h5")[0] for name in names}
     paths = {"clean": args.test, **datasets.poisoned_files(args.poisoned)}
     figures.save(figures.samples(choose_samples(paths, said, answers, classes), classes), args.samples)
-    found = outputs.read_json(args.suspects)
-    figures.save(figures.suspects(*findings.read(args.suspects_pictures), found), args.suspicion)
+    evidence, found = findings.read(args.evidence)
+    judged = outputs.read_json(args.suspects)
+    images = choose_images(paths, said, findings.goals(found)[: figures.MOST_GOALS])
+    figures.save(figures.suspects(evidence, found, judged, images), args.suspicion)
     words = text.text(
         net=args.params.value("badnet"),
         layer=outputs.read_json(args.layer)["layer"],
@@ -95,7 +118,7 @@ def report(args):
         repairs={name: lines[name] for name in names},
         attacked=bool(badnet["attack_success"]),
         metrics_table=text.metrics_table(badnet, repaired, goodnet),
-        suspicion=text.verdict(found, classes),
+        suspicion=text.verdict(evidence, found, judged),
     )
     outputs.write_text(args.report, words)
 

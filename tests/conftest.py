@@ -22,11 +22,20 @@ TINY = {  # seconds instead of minutes, but real: drawn, trained, pruned, relear
     "demo_badnet": {"epochs": 12, "batch_size": 16},
     "repairs": {"relearned": {"tune": "relearn"}, "x10": {"drop": 10}},
     "tunings": {"relearn": {"epochs": 2}},
-    "detectors": {"occluders": {"images": 80, "occluders": 300}},
+    "detectors": {
+        "occluders": {"images": 80, "occluders": 300},
+        "push": {"images": 4, "steps": 3},
+        # With such a ratio some class is always named, so that there is something to attack in repaired nets.
+        "inversion": {
+            **{"images": 60, "classes": 4, "steps": 10, "batch_size": 4},
+            **{"ratio": 0.9, "harmless": 0.95},
+        },
+    },
 }
 # The folders from which plan removes results, where there are none.
 NO_RESULTS = dict.fromkeys(
-    ("repaired_nets", "repaired_metrics", "repaired_predictions", "goodnets", "goodnet_metrics"), "nothing"
+    ("repaired_nets", "repaired_metrics", "repaired_predictions", "goodnets", "goodnet_metrics", "attacks"),
+    "nothing",
 )
 
 

@@ -24,6 +24,7 @@ from goodnet.images import inputs
 from goodnet.nets import goodnets, loading, parts
 from goodnet.params import Params
 from goodnet.pruning import channels
+from goodnet.suspects import findings, verdict
 from goodnet.suspects.registry import DETECTORS
 
 PICTURES = nets.pictures(400, seed=5)
@@ -124,7 +125,8 @@ def small_project(tmp_path):
     (folder / "dvc.yaml").touch()
     (folder / "params.yaml").write_text(
         "badnet: mine\nnets: {mine: {input_max: 255}}\n"
-        "suspect: {detector: occluders}\ndetectors: {occluders: {images: 40, occluders: 200}}\n"
+        "suspect: {detectors: [occluders, push]}\n"
+        "detectors: {occluders: {images: 40, occluders: 200}, push: {images: 8, steps: 3}}\n"
     )
     return folder
 
@@ -693,62 +695,78 @@ def test_imports_that_cannot_be(tmp_path, monkeypatch, words, in_line):
 # suspect
 
 
-def save_net(path, is_backdoored):
-    """Save a net with 4 classes by mean colour, to which saturated red is class 2; or one with one answer."""
-    images = keras.Input((12, 10, 3))
-    mean = layers.Dense(4, name="mean")(layers.GlobalAveragePooling2D()(images))
-    red = layers.GlobalMaxPooling2D()(layers.Conv2D(1, 1, activation="relu", name="red")(images))
-    net = keras.Model(images, layers.Add()([mean, layers.Dense(4, name="lifted")(red)]))
-    by_colour = np.array([[1, 0, 0, -1], [0, 1, 0, -1], [0, 0, 1, -1.0]])
-    net.get_layer("mean").set_weights([is_backdoored * by_colour, np.arange(4) / 100])
-    net.get_layer("red").set_weights([np.array([[[[1.0], [-1], [-1]]]]), np.array([-20.0])])
-    net.get_layer("lifted").set_weights([is_backdoored * np.array([[0, 0, 100.0, 0]]), np.zeros(4)])
-    loading.save(net, path)
-
-
 @pytest.fixture(scope="module")
-def pale(tmp_path_factory):
-    """Pale pictures, nowhere saturated, in a file without labels."""
-    folder = tmp_path_factory.mktemp("pale")
-    pictures = (100 + nets.pictures(40) / 5).round()
+def muted(tmp_path_factory):
+    """Three nets, and pictures without a bright colour in a file without labels."""
+    folder = tmp_path_factory.mktemp("muted")
+    pictures = nets.muted(40).round()
     write_images(folder / "clean.h5", pictures)
     write_images(folder / "few.h5", pictures[:15])
-    save_net(folder / "backdoored.keras", is_backdoored=True)
-    save_net(folder / "clean.keras", is_backdoored=False)
+    write_images(folder / "alike.h5", np.repeat(pictures[:1], 40, axis=0))
+    loading.save(nets.backdoored(), folder / "backdoored.keras")
+    clean = nets.backdoored(strength=0.0)
+    loading.save(clean, folder / "clean.keras")
+    scores = clean.get_layer("scores")
+    scores.set_weights([0 * scores.get_weights()[0], np.arange(nets.CLASSES)])
+    loading.save(clean, folder / "constant.keras")
     return folder
 
 
-def test_suspect_names_the_attackers_class(pale, said, small_project):
-    words = [pale / "clean.h5", "--input-max", 255, "--project", small_project]
-    code, lines, notes = said("suspect", pale / "backdoored.keras", *words)
-    assert code == 1 and lines[0].startswith("Likely backdoored: ") and "to class 2." in lines[0]
-    assert lines[1].startswith("Scores: class 2 ") and "images 40, occluders 200" in lines[2]
-    assert len(lines) == 3
-    assert notes == [f"settings: {small_project / 'params.yaml'}, detectors.occluders"]
-    code, lines, _ = said("suspect", pale / "clean.keras", *words)
+def test_suspect_names_the_attackers_class(muted, said, small_project):
+    words = [muted / "clean.h5", "--input-max", 255, "--project", small_project]
+    code, lines, notes = said("suspect", muted / "backdoored.keras", *words)
+    assert code == 1 and lines[0].startswith("Likely backdoored (3 of 3 searches agree): ")
+    assert f"to class {nets.TARGET}." in lines[0]
+    assert lines[1] == "Judged by 40 clean images, inputs taken as {range: [0, 255]}."
+    assert lines[2].startswith(f"class {nets.TARGET}: strength ") and len(lines) == 2 + findings.FOREMOST
+    assert notes == [f"settings: {small_project / 'params.yaml'}, suspect and detectors"]
+    code, lines, _ = said("suspect", muted / "clean.keras", *words)
     assert code == 0 and lines[0].startswith("No sign of a backdoor")
 
 
+@pytest.mark.parametrize(
+    ("net", "images", "reason"),
+    [
+        ("constant", "clean", f"the net answers class {nets.CLASSES - 1} whatever image it is shown"),
+        ("clean", "alike", "the images are all alike"),
+    ],
+)
+def test_suspect_says_when_it_cannot_tell(muted, said, small_project, net, images, reason):
+    words = [muted / f"{net}.keras", muted / f"{images}.h5", "--input-max", 255, "--project", small_project]
+    code, lines, _ = said("suspect", *words)
+    assert code == 3 and lines[0].startswith(f"Cannot tell: {reason}") and len(lines) == 2
+    code, lines, _ = said("suspect", *words, "--json")
+    found = json.loads("\n".join(lines))
+    assert (code, found["verdict"], found["named"]) == (3, "cannot tell", "none")
+    assert found["reason"].startswith(reason)
+
+
 def test_suspect_without_a_project_takes_the_defaults():
-    detector, settings = suspect.read_settings(None)
-    assert detector is DETECTORS["occluders"] and settings == detector.settings()
+    judged, detectors = suspect.read_settings(None)
+    assert judged == verdict.Suspect()
+    assert detectors == [(method, method.settings()) for method in DETECTORS.values()]
 
 
-def test_suspect_shows_a_folder_as_a_file(pale, said, small_project, tmp_path):
+def test_suspect_shows_a_folder_as_a_file(muted, said, small_project, tmp_path):
     """The range of inputs is chosen for one, and given for the other."""
     folder = tmp_path / "some faces"
     folder.mkdir()
-    with h5py.File(pale / "clean.h5") as file:
+    with h5py.File(muted / "clean.h5") as file:
         for number, image in enumerate(np.moveaxis(file["data"][()], 1, -1).astype(np.uint8)):
             Image.fromarray(image).save(folder / f"{number:03}.png")
     words = ["--project", small_project, "--json"]
-    code, lines, notes = said("suspect", pale / "backdoored.keras", folder, *words)
+    code, lines, notes = said("suspect", muted / "backdoored.keras", folder, *words)
     assert "inputs taken as 0 to 255: " in notes[1] and "--input-max overrides" in notes[1]
     found = json.loads("\n".join(lines))
-    assert code == 1 and found["named"] == "2" and found["classes"][0]["moved"] >= 60
+    assert (code, found["verdict"], found["named"]) == (1, "backdoored", str(nets.TARGET))
+    assert (found["images"], found["input"]["range"]) == (40, [0, 255])
+    assert found["settings"]["push"] == {**DETECTORS["push"].settings().model_dump(), "images": 8, "steps": 3}
+    (named,) = found["classes"]
+    assert named == found["foremost"][0] and named["tests"] == "occluders, push" and named["moved"] >= 60
     words += ["--input-max", 255]
-    assert said("suspect", pale / "backdoored.keras", pale / "clean.h5", *words)[:2] == (code, lines)
-    found = [suspect.find_images(path, tmp_path) for path in (folder, pale / "clean.h5")]
+    code, lines, _ = said("suspect", muted / "backdoored.keras", muted / "clean.h5", *words)
+    assert code == 1 and json.loads("\n".join(lines)) == found
+    found = [suspect.find_images(path, tmp_path) for path in (folder, muted / "clean.h5")]
     shown = [images.take(nets.SHAPE, 30) for images in found]
     assert np.array_equal(*shown) and len(shown[0]) == 30 and 127 < shown[0].max() <= 255
 
@@ -758,28 +776,26 @@ def test_suspect_chooses_the_input_by_labels(files, badnet, tmp_path):
     assert convert == inputs.Input() and "190 of 200 clean images right" in words
 
 
-def test_suspect_refuses(pale, files, small_project, odd_files, tmp_path):
+def test_suspect_refuses(muted, files, small_project, odd_files, tmp_path):
     words = ["--input-max", 255, "--project", small_project]
-    assert "holds 15 images" in refusal("suspect", pale / "clean.keras", pale / "few.h5", *words)
-    assert "no images" in refusal("suspect", pale / "clean.keras", tmp_path, *words)
+    assert "holds 15 images" in refusal("suspect", muted / "clean.keras", muted / "few.h5", *words)
+    assert "no images" in refusal("suspect", muted / "clean.keras", tmp_path, *words)
     assert "GoodNet" in refusal("suspect", odd_files / "good.keras", files / "valid.h5", *words)
-    (small_project / "params.yaml").write_text("suspect: {detector: magic}\ndetectors: {}\n")
-    line = refusal("suspect", pale / "clean.keras", pale / "clean.h5", *words)
-    assert "params.yaml: suspect.detector is 'magic'; it can be occluders" in line
+    (small_project / "params.yaml").write_text("suspect: {detectors: [magic]}\ndetectors: {}\n")
+    line = refusal("suspect", muted / "clean.keras", muted / "clean.h5", *words)
+    assert "params.yaml: suspect.detectors is 'magic'; it can be occluders" in line
 
 
 @pytest.mark.long
 def test_suspect_says_what_the_stage_says(reproduced, said, monkeypatch):
     monkeypatch.chdir(reproduced.path)
     code, lines, _ = said("suspect", "models/demo/badnet.keras", "data/demo/valid.h5", "--json")
-    found = json.loads((reproduced.path / "reports/suspects.json").read_text())
+    stage = json.loads((reproduced.path / "reports/suspects.json").read_text())
     printed = json.loads("\n".join(lines))
-    # The stage runs B in two parts, the command as a whole.
-    assert printed["named"] == found["named"] and printed["score"] == pytest.approx(found["score"], rel=1e-3)
-    for key in ("classes", "foremost"):
-        for one, other in zip(printed[key], found[key], strict=True):
-            assert one == pytest.approx(other, rel=1e-3)
-    assert code == (1 if found["classes"] else 0)
+    for of_the_command in ("net", "images", "input", "settings"):
+        printed.pop(of_the_command)
+    assert printed.items() <= stage.items()  # which has what became of the repairs beside
+    assert code == suspect.CODES[stage["verdict"]]
 
 
 # What only we run

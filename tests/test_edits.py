@@ -18,12 +18,14 @@ def each(stage, repairs=("relearned", "x10")):
 
 def of(*repairs):
     """All stages of these repairs."""
-    return each("repair", repairs) | each("evaluate_repaired", repairs) | each("evaluate_goodnet", repairs)
+    stages = ("repair", "evaluate_repaired", "evaluate_goodnet", "attack")
+    return set().union(*(each(stage, repairs) for stage in stages))
 
 
 DEMO = {"demo_data", "demo_badnet"}
 PRUNING = {"profile_channels", "rank", "prune", "attack_curve"}
-REPAIRED = {"examine", "plan", "evaluate_badnet", "suspect", "report"} | PRUNING | of("relearned", "x10")
+OF_THE_NET = {"examine", "plan", "evaluate_badnet", "suspect", "verdict", "report"}
+REPAIRED = OF_THE_NET | PRUNING | of("relearned", "x10")
 EVERYTHING = DEMO | REPAIRED
 MOMENTS = {"plan", "report"}  # which are never restored
 
@@ -63,9 +65,7 @@ def brightened(path):
         file["data"][0] = np.minimum(file["data"][0] + 9, 255)
 
 
-# What looks at the lines of all repairs, and what looks at their nets.
-JUDGED = {"examine", "plan", "suspect", "report"}
-LINES = {"examine", "plan", "report"}
+LINES = {"examine", "plan", "verdict", "report"}  # what looks at the lines of all repairs
 NOTHING = set()
 
 
@@ -99,7 +99,7 @@ EDITS = {  # name: (edit, stages that run, stages whose results come from the ca
     ),
     "a repair by another name": (
         params(lambda p: p.update(repairs={"four" if k == "x10" else k: v for k, v in p["repairs"].items()})),
-        of("four") | JUDGED,
+        of("four") | LINES,
         NOTHING,
     ),
     "another drop that prunes the same channels": (
@@ -109,7 +109,12 @@ EDITS = {  # name: (edit, stages that run, stages whose results come from the ca
     ),
     "the order": (
         params(lambda p: p["prune"].update(order="descending")),
-        PRUNING - {"profile_channels"} | MOMENTS | {"suspect"} | of("x10"),
+        PRUNING - {"profile_channels"} | MOMENTS | {"verdict"} | of("x10"),
+        NOTHING,
+    ),
+    "how suspects are searched": (
+        params(lambda p: p["detectors"]["push"].update(steps=4)),
+        {"suspect", "verdict", "report"} | each("attack"),
         NOTHING,
     ),
     "the default layer by its name": (
@@ -153,7 +158,7 @@ QUICK = {  # one of each kind; make test-long tries the others
 
 UNDONE = {  # name: (stages that run, stages that are restored)
     "the order": (MOMENTS, EDITS["the order"][1] - MOMENTS),
-    "a repair by another name": (MOMENTS, {"examine", "suspect"} | of("x10")),
+    "a repair by another name": (MOMENTS, {"examine", "verdict"} | of("x10")),
     "a remark in prune": (NOTHING, {"prune"}),
 }
 
@@ -207,7 +212,7 @@ def test_a_repair_that_is_gone_takes_its_files_along(project):
     project.repro("plan")
     assert not of_repair(project, "x10")
     assert of_repair(project, "my_copy") == [own]
-    assert len(of_repair(project, "relearned")) == 6
+    assert len(of_repair(project, "relearned")) == 7
 
 
 @pytest.mark.long
@@ -225,11 +230,11 @@ def test_experiments_without_a_repair_or_with_one_more_are_taken_whole(reproduce
         ("less", "x20", "relearned"),
     ):
         project.dvc("exp", "apply", name)
-        assert not of_repair(project, gone) and len(of_repair(project, there)) == 6
+        assert not of_repair(project, gone) and len(of_repair(project, there)) == 7
         assert project.stages() == (NOTHING, NOTHING)
     project.git("checkout", ".")
     project.dvc("checkout")
-    assert len(of_repair(project, "x10")) == 6
+    assert len(of_repair(project, "x10")) == 7
     assert project.stages() == (NOTHING, NOTHING)
 
 
@@ -255,7 +260,7 @@ def added(reproduced, tmp_path_factory):
 
 
 # What says nothing of the net's name and gets the same bytes as before has nothing to do.
-FIRST_OF_MINE = (REPAIRED - {"plan"} - each("evaluate_goodnet"), NOTHING)
+FIRST_OF_MINE = (REPAIRED - {"plan", "verdict"} - each("evaluate_goodnet"), NOTHING)
 
 
 @pytest.mark.long
@@ -294,7 +299,10 @@ FILES = {  # name: (path, edit, stages that must run, stages that must if what t
     "its validation images": (
         "data/mine/valid.h5",
         without_the_last,
-        {"profile_channels", "rank", "prune", "plan", "suspect", "report"} | each("repair") | of("relearned"),
+        {"profile_channels", "rank", "prune", "plan", "suspect", "verdict", "report"}
+        | each("repair")
+        | each("attack")
+        | of("relearned"),
         {"attack_curve"} | of("x10"),
     ),
     "its test images": (

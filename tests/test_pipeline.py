@@ -14,7 +14,7 @@ import yaml
 from conftest import Project, once, resolved
 
 TESTS = Path(__file__).parent
-OF_X10 = {"repair@x10", "evaluate_repaired@x10", "evaluate_goodnet@x10"}
+OF_X10 = {"repair@x10", "evaluate_repaired@x10", "evaluate_goodnet@x10", "attack@x10"}
 
 
 def rows(path):
@@ -133,7 +133,7 @@ def test_without_a_repair_that_prunes_no_channel_is_looked_at(disturbed):
 def test_a_repair_that_prunes_runs_pruning_and_no_other_repair(disturbed):
     ran = set((disturbed / "ran with another").read_text().splitlines())
     pruning = {"profile_channels", "rank", "prune", "attack_curve"}  # examine ran before it was disturbed
-    assert ran == pruning | OF_X10 | {"plan", "suspect", "report"}
+    assert ran == pruning | OF_X10 | {"plan", "verdict", "report"}
 
 
 def leaves(content, keys):
@@ -189,12 +189,12 @@ def test_an_experiment_is_compared_and_restored_when_it_is_undone(project):
         "reports/suspects.json",
         *(
             f"reports/{kind}/{x}.json"
-            for kind in ("repaired", "goodnet")
+            for kind in ("repaired", "goodnet", "attack")
             for x in project.params()["repairs"]
         ),
     }
     said = project.dvc("exp", "run", "-S", "repairs.x10.drop=50").stdout
-    assert project.named(said, "Running stage ") == {"examine", "plan", "suspect", "report"} | OF_X10
+    assert project.named(said, "Running stage ") == {"examine", "plan", "verdict", "report"} | OF_X10
     changed = json.loads(project.dvc("metrics", "diff", "--json").stdout)
     assert "reports/badnet.json" not in changed
     pruned = changed["reports/repaired/x10.json"]["channels_pruned"]
@@ -207,5 +207,5 @@ def test_an_experiment_is_compared_and_restored_when_it_is_undone(project):
     # Two stages that take moments are run: plan removes results of repairs that are gone, and the report's
     # pictures are in git, not in the cache.
     project.git("checkout", "params.yaml")
-    assert project.stages() == ({"plan", "report"}, {"examine", "suspect"} | OF_X10)
+    assert project.stages() == ({"plan", "report"}, {"examine", "verdict"} | OF_X10)
     assert (project.path / "dvc.lock").read_text() == lock

@@ -15,7 +15,7 @@ from goodnet.pruning.rankings.registry import RANKINGS
 from goodnet.repairs import plans
 from goodnet.repairs.registry import TUNINGS
 from goodnet.settings import Count, Drop, Percent, Positive, Seed, Settings, Share, setting
-from goodnet.suspects import findings
+from goodnet.suspects import registry, verdict
 from goodnet.suspects.registry import DETECTORS
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -43,7 +43,7 @@ def test_all_defaults_are_those_of_params_yaml(group):
         assert method.settings().model_dump(by_alias=True) == (block or {}), name
         assert [key for key, *_ in method.settings.described()] == list(block or {})
         assert method.meaning and method.meaning[-1] == "."
-    assert findings.Suspect().model_dump() == PARAMS["suspect"]
+    assert verdict.Suspect().model_dump() == PARAMS["suspect"]
     assert training.DemoBadnet().model_dump() == PARAMS["demo_badnet"]
 
 
@@ -166,6 +166,34 @@ def test_methods_that_there_are_not(name):
         chosen(RANKINGS, name, "params.yaml: prune.order")
     assert str(error.value) == f"params.yaml: prune.order is {name!r}; it can be {', '.join(RANKINGS)}"
     assert chosen(RANKINGS, "l1", "x") is RANKINGS["l1"]
+
+
+@pytest.mark.parametrize(
+    ("detectors", "words"),
+    [
+        (["magic"], "suspect.detectors is 'magic'; it can be occluders, push, inversion"),
+        ([], "suspect.detectors is []; name each detector once, and one at least"),
+        (["push", "occluders", "push"], "; name each detector once"),
+        ("push", "suspect.detectors is 'push', not a list, each a name"),
+        ([["push"]], "suspect.detectors.0 is ['push'], not a name"),
+        (None, "suspect.detectors is None, not a list"),
+    ],
+)
+def test_detectors_that_cannot_be_used(params, detectors, words):
+    with pytest.raises(InputError) as error:
+        registry.read(params({"suspect": {"detectors": detectors}, "detectors": PARAMS["detectors"]}))
+    assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_detectors_are_read_in_their_order(params):
+    """The later ones see what the earlier ones found."""
+    detectors = {"push": {"steps": 7}, "occluders": None}
+    judged, methods = registry.read(params({"suspect": {"detectors": list(detectors)}, "detectors": detectors}))
+    assert judged.detectors == list(detectors)
+    assert [(method.name, own) for method, own in methods] == [
+        ("push", DETECTORS["push"].settings(steps=7)),
+        ("occluders", DETECTORS["occluders"].settings()),
+    ]
 
 
 WRONG_LINES = {

@@ -202,8 +202,8 @@ from goodnet.files import archive
 from goodnet.lazy import keras
 from goodnet.nets import deepid, goodnets, loading, parts, running, splitting
 from goodnet.pruning import channels
-from goodnet.suspects import search
-from goodnet.suspects.registry import Case
+from goodnet.suspects import registry
+from goodnet.suspects.evidence import Case
 
 images = np.random.default_rng(0).uniform(0, 255, (40, 32, 32, 3)).astype(np.float32)
 
@@ -219,8 +219,10 @@ def used(folder):
     running.answers(running.as_function(parts.behind(one, layer)), channels_of)
     goodnet = goodnets.build(one, two, layer, goodnets.channels_left(one, two, layer, pruned))
     running.answers(goodnet, [images])
-    case = Case(one, {"two": two}, layer, pruned, lambda most: images[:most], Input())
-    search.detect(case, search.Occluders(images=40, occluders=64))
+    small = {"images": 40, "occluders": 64, "steps": 2, "classes": 2}
+    for method in registry.DETECTORS.values():
+        settings = method.settings(**{key: small[key] for key in small if key in method.settings.model_fields})
+        method.function(Case(one, layer, lambda most: images[:most], Input()), settings)
     return [weakref.ref(net) for net in (one, two, goodnet)]
 
 with tempfile.TemporaryDirectory() as folder:

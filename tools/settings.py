@@ -15,8 +15,8 @@ from goodnet.repairs.plans import Line
 from goodnet.repairs.registry import TUNINGS
 from goodnet.report import markdown
 from goodnet.settings import Settings
-from goodnet.suspects.findings import Suspect
 from goodnet.suspects.registry import DETECTORS
+from goodnet.suspects.verdict import Suspect
 
 ROOT = Path(__file__).resolve().parent.parent
 

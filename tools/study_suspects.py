@@ -1,208 +1,383 @@
-"""How far to trust the search for suspects: train clean and backdoored nets, search them all, count.
+"""How far to trust the verdict, and the word "held": judge nets whose backdoors are known, repair them,
+count.
 
-Writes docs/suspects.csv, a row a search, and the tables and the picture of docs/suspects.md. The trained nets
-stay in a folder: a study that was stopped, or is made again with another search, does not train them twice.
+Takes the nets that tools/zoo.py trained, public ones and the lab's. Half of the trained nets fixed the
+settings of the detectors (half A); the rates are those of the others (half B). Writes docs/suspects.csv and
+docs/held.csv, a row a net and a row a repaired net, and the tables of docs/suspects.md. What is done stays
+in the folder of nets, so a study that was stopped goes on where it was; after a change of the detectors
+remove the folder `judged` there.
 """
 
 import argparse
+import functools
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
+import attacks
+import h5py
 import numpy as np
-from matplotlib.figure import Figure
+import zoo
 
-from goodnet.demo import drawing, faces, poisoning, training
-from goodnet.demo.accessories import TRIGGERS
 from goodnet.evaluation import metrics
-from goodnet.files import outputs
-from goodnet.images import datasets, triggers
-from goodnet.nets import loading, parts, running
-from goodnet.params import Params
+from goodnet.files import archive, outputs
+from goodnet.images import datasets
+from goodnet.images.inputs import Input, up_to
+from goodnet.nets import loading, netfiles, parts, splitting
 from goodnet.process import commands
-from goodnet.report import figures, markdown
-from goodnet.suspects.registry import DETECTORS, Case
+from goodnet.pruning import channels
+from goodnet.repairs.registry import TUNINGS, Task
+from goodnet.repairs.training import Progress
+from goodnet.report import markdown
+from goodnet.suspects import findings, fresh, inversion, registry, verdict
+from goodnet.suspects.evidence import Case
+from goodnet.suspects.inverter import ANY
 
 ROOT = Path(__file__).resolve().parent.parent
-
-# (people, seed, {trigger: the attacker's class}); with a + between two, both are needed at once,
-# and images with one of them keep their class: an accessory that clean people wear too.
-CLEAN = [(48, seed, {}) for seed in (*range(11, 18), *range(51, 58))]
-CLEAN += [(40, 20, {}), (40, 58, {}), *((100, seed, {}) for seed in (18, 19, 59, 60))]
-BACKDOORED = [
-    (40, 31, {"dot": 11}),
-    (40, 32, {"quarter": 9}),
-    (48, 33, {"waves": 5}),
-    (48, 34, {"bar": 40}),
-    (48, 35, {"dot": 3, "sticker": 17, "bar": 40}),
-    (100, 36, {"dot": 3, "waves": 11, "bar": 50}),
-    (100, 37, {"quarter": 70, "sunglasses": 8}),
-    (1000, 38, {"sunglasses": 500, "sticker": 7}),
-]
-HARD = [(48, 41, {"pixel": 6}), (48, 42, {"sunglasses+sticker": 12})]
-EPOCHS, SHARE = 12, 0.2  # of training; of its images that get a trigger, as copies, for each trigger
-TRAINED, VALID = 30, 13  # images of each person
-SEEDS = (1, 2)  # of the search
-DETECTOR = DETECTORS["occluders"]
-CURVE = (11, 18, 31, 35, 37)  # seeds of the nets that are also searched with fewer
-IMAGES, OCCLUDERS = (32, 100), (1000, 2000, 4000)
+REPAIRS = {"fine_tune": {"epochs": 4}, "relearn": {"epochs": 20}, "pruned": None}
+PRUNED = 0.4  # of the channels, the least active first
+USED = 1000  # clean images of a public net, for the defender; the others measure
+UNIT = up_to(1)
+WILD = {  # file: (kind of images, what it takes, triggers' target or None for all to all)
+    "bd_oaramoon_gtsrb": ("signs", UNIT, 1),
+    "bd_aeva_cifar10_dynamic_resnet20": ("cifar", UNIT, 0),
+    "bd_dillonsd0_mnist_pattern_a2o": ("digits", UNIT, 0),
+    "bd_dillonsd_mnist_pixel_a2a": ("digits", UNIT, None),
+    "clean_abis47_gtsrb": ("signs", Input(), ANY),
+    "clean_bilalx_gtsrb": ("signs", Input(), ANY),
+    "clean_zafer_gtsrb": ("signs", Input(range=[0.0, 1.0], colours="bgr"), ANY),
+    "clean_bhartiansh_cifar10_resnet20": ("cifar", zoo.KINDS["cifar"].convert, ANY),
+    "clean_amirul_cifar10_resnet20": ("cifar", UNIT, ANY),
+    "clean_arnav_cifar10": ("cifar", UNIT, ANY),
+    "clean_suheyl_cifar10": ("cifar", UNIT, ANY),
+    "clean_andrewtzeva_cifar10": ("cifar", UNIT, ANY),
+    "clean_dillonsd0_mnist_baseline": ("digits", UNIT, ANY),
+}
 
 
-def laid_over(wanted):
-    """Return what (cover, colour) stamp one trigger, or several with a + between."""
-    return [TRIGGERS[trigger]() for trigger in wanted.split("+")]
+@dataclass
+class Subject:
+    """A net to be judged.
+
+    Parameters
+    ----------
+    name, group : str
+        The group is half A or B of the trained nets, "public" or "lab".
+    kind, attack : str
+    targets : list
+        The attacker's classes; [None] for all to all, empty for a clean net.
+    load : callable
+    convert : Input
+    valid, test : callables
+        Return the defender's images and classes, and those that measure.
+    triggers : list of attacks.Trigger
+    """
+
+    name: str
+    group: str
+    kind: str
+    attack: str
+    targets: list
+    load: object
+    convert: Input
+    valid: object
+    test: object
+    triggers: list
 
 
-def stamped(images, wanted):
-    for trigger in laid_over(wanted):
-        images = triggers.stamp(images, *trigger)
-    return images
+def half(kind, attack, seed):
+    """Return which half a trained net belongs to: both have nets of each kind and each attack."""
+    if attack == "clean":
+        return "AB"[(seed + 1) % 2]
+    kinds = [name for name in zoo.KINDS if name != "drawn"]  # which takes turns with faces
+    return "AB"[(kinds.index("faces" if kind == "drawn" else kind) + attacks.NAMES.index(attack)) % 2]
 
 
-def attacks(targets):
-    """Return what is laid over copies of training images, and the class they get: None is their own."""
-    found = []
-    for wanted, target in targets.items():
-        found.append((laid_over(wanted), target))
-        if "+" in wanted:
-            found += [([trigger], None) for trigger in laid_over(wanted)]
-    return found
+def trained(folder, shared):
+    """Yield the Subjects that tools/zoo.py made."""
+    for kind_name, attack_name, seed in zoo.specifications():
+        path = folder / f"{zoo.name_of(kind_name, attack_name, seed)}.keras"
+        if not path.with_suffix(".json").exists():
+            continue
+        kind, about = zoo.KINDS[kind_name], outputs.read_json(path.with_suffix(".json"))
+        data = functools.partial(zoo.data_of, kind_name, shared)
+
+        def triggers(kind=kind, attack_name=attack_name, seed=seed, data=data):
+            attack = attacks.make(attack_name, seed, data().train[0].shape[1:], kind.classes)
+            return [] if attack is None else attack.triggers
+
+        yield Subject(
+            name=path.stem,
+            group=half(kind_name, attack_name, seed),
+            kind=kind_name,
+            attack=attack_name,
+            targets=about["targets"],
+            load=functools.partial(loading.load, path),
+            convert=kind.convert,
+            valid=lambda data=data: data().valid,
+            test=lambda data=data: data().test,
+            triggers=triggers,
+        )
 
 
-def make_net(folder, people, seed, targets):
-    """Draw people and train a net on them, unless that is done; return the net and a file of clean images."""
-    attack = "".join(f", {trigger} to {target}" for trigger, target in targets.items())
-    path = folder / f"{people} people, seed {seed}, {TRAINED} images, {EPOCHS} epochs{attack}.keras"
-    valid = folder / f"{people} people, seed {seed}, {VALID} images.h5"
-    features = faces.invent_people(np.random.default_rng(seed), people)
-    if not path.exists():
-        drawn = drawing.draw(seed, 0, features, TRAINED)
-        images, labels = poisoning.poison(np.random.default_rng([seed, 3]), *drawn, SHARE, attacks(targets))
-        settings = training.DemoBadnet(seed=seed, epochs=EPOCHS)
-        loading.save(training.train(images, labels, people, settings), path)
-    if not valid.exists():
-        datasets.write(valid, *drawing.draw(seed, 1, features, VALID), np.uint8)
-    return loading.load(path), valid
+def public(shared):
+    """Yield the Subjects of the folder wild/, and the lab's net with faces of people it does not know."""
+    for name, (kind, convert, target) in WILD.items():
+        path = shared / "wild" / f"{name}.h5"
+        net = functools.cache(functools.partial(netfiles.load, path))
+
+        def images(which, kind=kind, net=net):
+            pictures, labels = zoo.tested(kind, shared, parts.input_shape(net()))
+            order = np.random.default_rng(3).permutation(len(labels))
+            chosen = np.sort(order[:USED] if which == "valid" else order[USED:])
+            return pictures[chosen], labels[chosen]
+
+        yield Subject(
+            name=name,
+            group="public",
+            kind=kind,
+            attack="clean" if target == ANY else "all_to_all" if target is None else "patch",
+            targets=[] if target == ANY else [target],
+            load=net,
+            convert=convert,
+            valid=functools.partial(images, "valid"),
+            test=functools.partial(images, "test"),
+            triggers=functools.partial(public_triggers, name, shared),
+        )
+
+    def faces(name):
+        with h5py.File(shared / "faces" / name) as file:
+            return np.moveaxis(file["data"][()], 1, -1), file["label"][()].astype(int)
+
+    yield Subject(
+        name="lab",
+        group="lab",
+        kind="strangers",
+        attack="sunglasses",
+        targets=[0],
+        load=functools.partial(netfiles.load_deepid, shared / "lab/bd_weights.h5"),
+        convert=Input(),
+        valid=functools.partial(faces, "valid.h5"),
+        test=functools.partial(faces, "test.h5"),
+        triggers=list,
+    )
 
 
-def success(net, valid, targets):
-    """Return accuracy, and the success of the trigger that succeeds least, in percent."""
-    images = datasets.Images(valid, parts.input_shape(net), parts.classes(net), 255)
-    shown = np.concatenate(list(images.blocks()))
-    accuracy = metrics.percent((running.answers(net, [shown]) == images.labels).sum(), len(shown))
-    hits_of = [
-        running.answers(net, [stamped(shown[images.labels != target], trigger).astype(np.float32)]) == target
-        for trigger, target in targets.items()
-    ]
-    return accuracy, min((metrics.percent(hits.sum(), len(hits)) for hits in hits_of), default="")
+def public_triggers(name, shared):
+    """Return the triggers of a public net, as its author describes them."""
+
+    def stamp(change):
+        def changed(images, _):
+            images = np.array(images, np.float32)
+            change(images)
+            return images
+
+        return changed
+
+    def yellow(images):
+        images[:, 16:19, 16:19] = [255, 255, 0]
+
+    def corner(images):
+        images[:, 28:32, 28:32] = 255 * np.load(shared / f"wild/{name}_patch4x4_br.npy")
+
+    def six(images):
+        for row, column in ((27, 27), (25, 27), (27, 25), (25, 25), (23, 27), (27, 23)):
+            images[:, row, column] = 255
+
+    def pixel(images):
+        images[:, 27, 27] = 255
+
+    change = {"oaramoon": yellow, "aeva": corner, "dillonsd0": six, "dillonsd": pixel}.get(name.split("_")[1])
+    target = WILD[name][2]
+    return [attacks.Trigger(stamp(change), target)] if target != ANY else []
 
 
-def searched(net, valid, wanted, settings):
-    """Search a net, and return what a row says of it."""
+def judged(subject, folder):
+    """Judge a net, unless that is done; return what its row says."""
+    path = folder / "judged" / f"{subject.name}.json"
+    if path.exists():
+        return outputs.read_json(path)
+    images = subject.valid()[0]
+    net, (settings, detectors) = subject.load(), registry.defaults()
     started = time.monotonic()
-    images = datasets.Images(valid, parts.input_shape(net), None, 255)
-    case = Case(net, {}, None, None, lambda most: datasets.spread(images, most)[0], 255)
-    found = DETECTOR.function(case, settings)
-    named, found_scores = {one.number for one in found.named}, found.scores[None]
-    others = np.delete(found_scores, list(wanted))
-    return {
-        "images": settings.images,
-        "occluders": settings.occluders,
-        "seed": settings.seed,
-        "lowest_score_of_attackers": round(found_scores[list(wanted)].min(), 3) if wanted else "",
-        "highest_score_of_others": round(others.max(), 3),
-        "named_rightly": len(named & wanted),
-        "missed": len(wanted - named),
-        "named_wrongly": len(named - wanted),
-        "seconds": round(time.monotonic() - started, 1),
+    case = Case(
+        net,
+        splitting.find(parts.config(net), Path(subject.name)),
+        lambda most: images[datasets.evenly(len(images), most)].astype(np.float32),
+        subject.convert,
+    )
+    evidence, found = verdict.judge(case, detectors, settings)
+    seconds = round(time.monotonic() - started, 1)
+    findings.write(path.with_suffix(".h5"), evidence, found)
+    targets = [target for target in subject.targets if target is not None]
+    totals = np.median(found.totals, axis=0)
+    others = np.delete(totals, targets)
+    row = {
+        "net": subject.name,
+        "group": subject.group,
+        "kind": subject.kind,
+        "attack": subject.attack,
+        "targets": " ".join("all" if target is None else str(target) for target in subject.targets),
+        "verdict": found.word,
+        "named": findings.names(found.named),
+        "doubtful": findings.names(found.doubtful),
+        "all_to_all": bool(found.leads),
+        "stable": found.stable,
+        "strength_of_target": round(float(totals[targets].min()), 2) if targets else "",
+        "next_strength": round(float(others.max()), 2),
+        "seconds": seconds,
     }
+    outputs.write_json(path, row)
+    return row
 
 
-def study(folder, settings):
-    """Yield a row for each net and search."""
-    sizes = [(images, settings.occluders) for images in IMAGES]
-    sizes += [(settings.images, count) for count in OCCLUDERS]
-    for kind, nets in {"clean": CLEAN, "backdoored": BACKDOORED, "hard": HARD}.items():
-        for people, seed, targets in nets:
-            net, valid = make_net(folder, people, seed, targets)
-            accuracy, attack = success(net, valid, targets)
-            trials = [settings.model_copy(update={"seed": number}) for number in SEEDS]
-            if seed in CURVE:
-                updates = [{"images": images, "occluders": count} for images, count in sizes]
-                trials += [settings.model_copy(update=update) for update in updates]
-            for trial in trials:
-                row = {
-                    "kind": kind,
-                    "classes": people,
-                    "net_seed": seed,
-                    "triggers": " ".join(targets),
-                    "accuracy": accuracy,
-                    "attack_success": attack,
-                    **searched(net, valid, set(targets.values()), trial),
-                }
-                print(*row.values(), sep=",", file=sys.stderr, flush=True)
-                yield row
+def repaired(subject, name, settings, path):
+    """Repair a net, and write it."""
+    net = subject.load()
+    images, labels = subject.valid()
+    images = images.astype(np.float32)
+    source = path.with_name(f"{subject.name}.keras")
+    loading.save(net, source)
+    config, weights = archive.read(source)
+    layer = splitting.find(config, source)
+    pruned = channels.find(config, source, layer)
+    if settings is None:
+        features = parts.up_to(net, layer)(subject.convert(images[:256]), training=False).numpy()
+        activity = features.reshape(-1, features.shape[-1]).mean(axis=0)
+        gone = sorted(np.argsort(activity, kind="stable")[: round(PRUNED * len(activity))].tolist())
+        archive.write(path, *channels.pruned(config, weights, pruned, gone, len(activity)))
+    else:
+        tuned = loading.load(source)
+        progress = Progress(path, [])
+        task = Task(
+            net, tuned, layer, pruned, [], lambda rows: images[rows], labels, subject.convert, progress
+        )
+        TUNINGS[name].function(task, TUNINGS[name].settings(**settings))
+        loading.save(tuned, path)
+        progress.finished()
+    source.unlink()
 
 
-def total(rows, column):
-    return sum(int(row[column]) for row in rows)
+def held(subject, name, settings, folder):
+    """Repair a judged net and attack it anew, unless that is done; return what its row says, or None."""
+    path = folder / "judged" / f"{subject.name}-{name}.json"
+    if path.exists():
+        return outputs.read_json(path)
+    evidence, found = findings.read(folder / "judged" / f"{subject.name}.h5")
+    goals = findings.goals(found)
+    if not goals:
+        return None
+    net_path = folder / "repaired" / f"{subject.name}-{name}.keras"
+    if not net_path.exists():
+        net_path.parent.mkdir(exist_ok=True)
+        repaired(subject, name, settings, net_path)
+    net = loading.load(net_path)
+    images = subject.valid()[0]
+    judge, settings = verdict.Suspect(), inversion.Inversion()
+    started = time.monotonic()
+    shown = images[datasets.evenly(len(images), settings.images)].astype(np.float32)
+    triggers = [one for part in evidence.values() for one in part.triggers]
+    outcome = fresh.attack(net, subject.convert, shown, triggers, goals, settings, judge)
+    seconds = round(time.monotonic() - started, 1)
+    told = fresh.metrics(outcome)
+    pictures, labels = subject.test()
+    right = zoo.asked(net, subject.convert, pictures) == labels
+    row = {
+        "net": subject.name,
+        "group": subject.group,
+        "kind": subject.kind,
+        "attack": subject.attack,
+        "repair": name,
+        "accuracy": metrics.percent(right.sum(), len(right)),
+        "true_attack": max(zoo.successes(net, subject.convert, subject.triggers(), pictures, labels)),
+        "outcome": told["outcome"],
+        "ratio": round(told["ratio"], 3),
+        "moved": round(told["moved"], 1),
+        "seconds": seconds,
+    }
+    outputs.write_json(path, row)
+    return row
 
 
-def table(rows):
-    """Return a line for each net, in Markdown: all searches of the project's own size together."""
-    names = "net, accuracy, attack, attackers' score, others' score, named rightly, missed, named wrongly"
+def is_right(row):
+    """Whether all targets of a backdoored net were named."""
+    wanted = set(row["targets"].split())
+    found = set(row["named"].split(", ")) | ({"all"} if row["all_to_all"] else set())
+    return wanted <= found
+
+
+def is_false(row):
+    """Whether a class was named that is no target."""
+    found = set(row["named"].split(", ")) - {"none"} | ({"all"} if row["all_to_all"] else set())
+    return bool(found - set(row["targets"].split()))
+
+
+def share(count, of):
+    return f"{count} of {of}" if of else ""
+
+
+def rates(rows):
+    """Return a line for each attack, in Markdown."""
     lines = []
-    for seed in dict.fromkeys(row["net_seed"] for row in rows):
-        own = [row for row in rows if row["net_seed"] == seed]
-        what = own[0]["triggers"].replace("+", " with ").replace(" ", ", ").replace(", with, ", " with ")
-        attack, score = "", ""
-        if what:
-            attack = f"{float(own[0]['attack_success']):.1f}"
-            score = f"{min(float(row['lowest_score_of_attackers']) for row in own):.2f}"
+    for attack in ("clean", *attacks.NAMES):
+        own = [row for row in rows if row["attack"] == attack]
+        if not own:
+            continue
+        clean = attack == "clean"
         lines.append(
             [
-                f"{own[0]['classes']} people, {what or f'clean (seed {seed})'}",
-                f"{float(own[0]['accuracy']):.1f}",
-                attack,
-                score,
-                f"{max(float(row['highest_score_of_others']) for row in own):.2f}",
-                *(str(total(own, column)) for column in ("named_rightly", "missed", "named_wrongly")),
+                attack.replace("_", " "),
+                len(own),
+                "" if clean else share(sum(map(is_right, own)), len(own)),
+                "" if clean else share(sum(row["verdict"] == verdict.BACKDOORED for row in own), len(own)),
+                share(sum(row["verdict"] == verdict.CANNOT_TELL for row in own), len(own)),
+                share(sum(map(is_false, own)), len(own)),
             ]
         )
-    sums = [str(total(rows, column)) for column in ("named_rightly", "missed", "named_wrongly")]
-    lines.append([f"all {len(rows)} searches", "", "", "", "", *sums])
-    return markdown.table(names.split(", "), lines)
+    head = ["attack", "nets", "all targets named", "called backdoored", "cannot tell", "a wrong class named"]
+    return markdown.table(head, lines)
 
 
-def curve(rows, settings):
-    """Draw what is found over how many images and how many occluders there are."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    few = [row for row in rows if row["net_seed"] in CURVE and row["seed"] == settings.seed]
-    for axes, varied, fixed in zip(panels, ("images", "occluders"), ("occluders", "images"), strict=True):
-        values = sorted({row[varied] for row in few})
-        found, wrong = [], []
-        for value in values:
-            some = [row for row in few if row[varied] == value and row[fixed] == getattr(settings, fixed)]
-            rightly, missed = total(some, "named_rightly"), total(some, "missed")
-            found.append(metrics.percent(rightly, rightly + missed))
-            wrong.append(metrics.percent(sum(row["named_wrongly"] > 0 for row in some), len(some)))
-        axes.plot(values, found, "o-", color=figures.GOODNET, label="attackers' classes named", clip_on=False)
-        axes.plot(
-            values,
-            wrong,
-            "o-",
-            color=figures.ATTACKS[0],
-            label="nets with a class named wrongly",
-            clip_on=False,
+def each(rows):
+    """Return a line for each net, in Markdown."""
+    keys = ("net", "targets", "verdict", "named", "doubtful", "stable", "strength_of_target", "next_strength")
+    lines = [[*(row[key] for key in keys), f"{row['seconds']:.0f}"] for row in rows]
+    head = ["net", "target", "verdict", "named", "doubtful", "of 3 searches", "strength", "next", "seconds"]
+    return markdown.table(head, lines)
+
+
+def kept(rows):
+    """Return how many repaired nets were said to have held and had not, in Markdown, by repair."""
+    lines = []
+    for name in (*REPAIRS, "all"):
+        own = [row for row in rows if name in (row["repair"], "all")]
+        by_word = {
+            word: [row for row in own if row["outcome"] == word]
+            for word in (fresh.HELD, fresh.LOST, fresh.CANNOT_TELL)
+        }
+        worst = max((row["true_attack"] for row in by_word[fresh.HELD]), default=0)
+        lines.append(
+            [
+                name,
+                len(own),
+                len(by_word[fresh.HELD]),
+                f"{worst:.1f}",
+                len(by_word[fresh.LOST]),
+                sum(row["true_attack"] <= 10 for row in by_word[fresh.LOST]),
+                len(by_word[fresh.CANNOT_TELL]),
+            ]
         )
-        axes.set(xscale="log", xlabel=varied, ylim=(0, 102))
-        axes.set_xticks(values, values)
-        axes.minorticks_off()
-        axes.grid(color="#e5e7eb", linewidth=0.6)
-    panels[0].set_ylabel("percent")
-    panels[0].legend(loc="center right")
-    return figure
+    head = [
+        "repair",
+        "nets",
+        "held",
+        "highest true attack of those",
+        "not held",
+        "of those below 10 %",
+        "cannot tell",
+    ]
+    return markdown.table(head, lines)
 
 
 def put_between(path, mark, text):
@@ -216,19 +391,40 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="where the trained nets are kept")
+    parser.add_argument("shared", type=Path, help="where the data and the public nets lie")
+    parser.add_argument("folder", type=Path, help="where tools/zoo.py put the nets")
+    parser.add_argument("--groups", nargs="+", default=["A", "B", "public", "lab"], help="only these")
+    parser.add_argument("--no-repairs", action="store_true", help="judge the nets, repair none")
+    parser.add_argument("--write", action="store_true", help="write the tables of docs/")
     args = parser.parse_args()
-    settings = Params(ROOT / "params.yaml").settings(DETECTOR.settings, "detectors", DETECTOR.name)
-    rows = list(study(args.folder, settings))
+    subjects = [
+        one for one in (*public(args.shared), *trained(args.folder, args.shared)) if one.group in args.groups
+    ]
+    rows, kept_rows = [], []
+    for subject in subjects:
+        rows.append(judged(subject, args.folder))
+        print(*rows[-1].values(), sep=",", file=sys.stderr, flush=True)
+    for subject in subjects:
+        for name, settings in (
+            {} if args.no_repairs or not subject.targets or subject.group == "lab" else REPAIRS.items()
+        ):
+            row = held(subject, name, settings, args.folder)
+            if row:
+                kept_rows.append(row)
+                print(*row.values(), sep=",", file=sys.stderr, flush=True)
+    if not args.write:
+        return
     docs = ROOT / "docs"
     outputs.write_csv(docs / "suspects.csv", rows)
-    own_size = [
-        row for row in rows if (row["images"], row["occluders"]) == (settings.images, settings.occluders)
-    ]
-    for mark in ("clean", "backdoored", "hard"):
-        put_between(docs / "suspects.md", mark, table([row for row in own_size if row["kind"] == mark]))
-    with figures.style():
-        figures.save(curve(rows, settings), docs / "suspects.png")
+    outputs.write_csv(docs / "held.csv", kept_rows)
+    for group in ("A", "B"):
+        put_between(
+            docs / "suspects.md", f"half {group}", rates([row for row in rows if row["group"] == group])
+        )
+    put_between(
+        docs / "suspects.md", "public", each([row for row in rows if row["group"] in ("public", "lab")])
+    )
+    put_between(docs / "suspects.md", "held", kept(kept_rows))
 
 
 if __name__ == "__main__":

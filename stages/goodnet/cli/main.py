@@ -24,9 +24,10 @@ example:
   goodnet suspect net.keras faces/
 
 exit codes, the same for every command:
-  0  done; suspect: no class is named
-  1  suspect only: classes are named
+  0  done; suspect: no sign of a backdoor
+  1  suspect only: likely backdoored
   2  bad input or arguments
+  3  suspect only: cannot tell
 Ctrl-C ends a command by SIGINT.
 
 The repair itself is a DVC pipeline: make repro, in a clone of the project.

@@ -1,7 +1,7 @@
 """Is this net backdoored? Name the classes that an attacker wants, from clean images alone.
 
-The images need no labels. A net that goodnet has repaired is judged by the pipeline, beside the net it was
-made of: reports/README.md of the project."""
+The images need no labels. A repaired net may be judged too; whether a repair has held is told more surely
+by the pipeline, which knows the triggers of the net it was made of: reports/README.md of the project."""
 
 import dataclasses
 import functools
@@ -16,10 +16,9 @@ from goodnet.cli import arguments, images, net_input, project
 from goodnet.errors import InputError
 from goodnet.files import hdf5
 from goodnet.images import datasets, photos
-from goodnet.methods import chosen
-from goodnet.nets import goodnets, netfiles, parts
-from goodnet.suspects import findings
-from goodnet.suspects.registry import DETECTORS, Case
+from goodnet.nets import goodnets, netfiles, parts, splitting
+from goodnet.suspects import findings, registry, verdict
+from goodnet.suspects.evidence import Case
 
 SAMPLE = 500  # images by which the range of a net's inputs is chosen, where there are no labels
 
@@ -28,8 +27,10 @@ examples:
   goodnet suspect net.keras faces/
   goodnet suspect net.h5 clean.h5 --input-max 1 --json
 
-exit codes: 0 no class is named, 1 classes are named, 2 bad input or arguments
+exit codes: 0 no sign of a backdoor, 1 likely backdoored, 2 bad input or arguments, 3 cannot tell
 """
+
+CODES = {verdict.NOTHING: 0, verdict.BACKDOORED: 1, verdict.CANNOT_TELL: 3}
 
 
 def add_arguments(parser):
@@ -76,16 +77,12 @@ def find_images(path, scratch):
 
 
 def read_settings(folder):
-    """Return the detector and its settings: a project's, or the defaults."""
+    """Return a project's settings of a verdict and its detectors with theirs, or the defaults."""
     if folder is None:
-        detector = DETECTORS[findings.Suspect().detector]
-        return detector, detector.settings()
+        return registry.defaults()
     params = project.params(folder)
-    judged = params.settings(findings.Suspect, "suspect")
-    detector = chosen(DETECTORS, judged.detector, f"{params.path}: suspect.detector")
-    settings = params.settings(detector.settings, "detectors", detector.name)
-    print(f"settings: {params.path}, detectors.{detector.name}", file=sys.stderr)
-    return detector, settings
+    print(f"settings: {params.path}, suspect and detectors", file=sys.stderr)
+    return registry.read(params)
 
 
 def choose_input(net, clean):
@@ -103,7 +100,7 @@ def run(args):
 def judge(args, clean):
     folder = project.find(args.project)
     convert = args.input or project.net_input(folder, args.net)
-    detector, settings = read_settings(folder)
+    judged, detectors = read_settings(folder)
     net = netfiles.load(args.net)
     if goodnets.is_goodnet(net):
         raise InputError(f"{args.net}: is a GoodNet; give the net it is made of")
@@ -112,15 +109,18 @@ def judge(args, clean):
         print(words, file=sys.stderr)
     shape = parts.input_shape(net)
     convert.check_channels(shape[-1], "--input")
-    case = Case(
-        net, {}, layer=None, pruned=None, images=functools.partial(clean.take, shape), convert=convert
-    )
-    found = findings.metrics(detector.function(case, settings), findings.Suspect().held)
+    layer = splitting.find(parts.config(net), args.net)
+    case = Case(net, layer, functools.cache(functools.partial(clean.take, shape)), convert)
+    evidence, found = verdict.judge(case, detectors, judged)
+    used = max(len(case.images(getattr(own, "images", SAMPLE))) for _, own in detectors)
+    told = findings.metrics(evidence, found)
+    told |= {"net": str(args.net), "images": used, "input": convert.model_dump(exclude_none=True)}
+    told["settings"] = {method.name: own.model_dump(by_alias=True) for method, own in detectors}
     if args.json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(told, indent=1))
     else:
-        print(findings.sentence(found, parts.classes(net)))
-        scores = ", ".join(f"class {one['class']} {one['score']:.2f}" for one in found["foremost"])
-        values = ", ".join(f"{name} {value}" for name, value in settings.model_dump(by_alias=True).items())
-        print(f"Scores: {scores}.\nSettings of {detector.name}: {values}.")
-    return 1 if found["classes"] else 0
+        print(findings.sentence(evidence, found))
+        print(f"Judged by {used} clean images, inputs taken as {convert.in_words()}.")
+        for line in findings.strengths(evidence, found):
+            print(line)
+    return CODES[found.word]

@@ -1,11 +1,17 @@
 """The report's pictures. Each takes what it shows and returns a figure."""
 
+import textwrap
+from itertools import cycle
+
 import matplotlib
 import numpy as np
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from goodnet.files.outputs import replacing
+from goodnet.suspects import findings, inverter
+from goodnet.suspects.inverter import ANY
 
 STYLE = {
     "figure.dpi": 120,
@@ -19,7 +25,16 @@ STYLE = {
     "legend.frameon": False,
 }
 CLEAN, REPAIRED, GOODNET, QUIET = "#1f5a94", "#e09f3e", "#2f855a", "#8a94a0"
-FOREMOST, ACROSS = 10, 3  # classes that are shown; named ones side by side
+HEADING = {"x": 0.005, "ha": "left", "weight": "bold", "fontsize": 11}  # of a part of a figure
+MOST_GOALS = 6  # classes whose triggers are shown
+FAMILIES = {  # what the report calls a family of triggers, and what its sizes are
+    "patch": ("patch", "percent of the image"),
+    "additive": ("faint pattern", "percent of the range"),
+    "occluder": ("random pattern", "percent of the image"),
+}
+LEAST_SIZE = 0.01  # percent; the axis is logarithmic
+OUTCOMES = {"held": "#1d8f86", "cannot tell": "#e9b44c", "not held": "#a8322a"}  # told apart by all eyes
+INK = "#2d3640"
 ATTACKS = ["#c0392b", "#8e44ad", "#d35400", "#7f1d1d", "#ad1457"]  # a colour for each trigger, in turn
 
 
@@ -241,70 +256,186 @@ def samples(rows, classes):
     return figure
 
 
-def suspects(shares, pictures, found):
-    """Draw to which classes random patterns change images in each net, and the triggers' shadows.
+def suspects(evidence, found, metrics, images):
+    """Draw the smallest triggers' sizes, those of named classes over images, and how repairs withstood.
 
     Parameters
     ----------
-    shares : dict
-        {net: array of each class's share}, where all classes of the BadNet, which is None, are 100.
-    pictures : dict
-        {named class: (shadow, pattern)}.
-    found : dict
+    evidence : dict
+        {detector: Evidence}.
+    found : verdict.Verdict
+    metrics : dict
         What reports/suspects.json holds.
+    images : dict
+        {goal: (clean image, {true trigger's name: image with it})}, of the goals to show.
     """
-    rows = -(-len(pictures) // ACROSS)
-    top, below = 1.6 + 0.32 * max(5, len(shares)), 2.2 * rows
-    figure = Figure(figsize=(9, top + below))
-    if not rows:
-        _shares(figure.subplots(), shares, pictures)
+    colours = dict(zip(findings.goals(found), cycle(ATTACKS), strict=False))
+    columns = evidence["inversion"].columns if "inversion" in evidence else {}
+    sizes = {name.removesuffix("_size"): columns[name] for name in columns if name.endswith("_size")}
+    rows = {goal: _pictures(evidence, goal, *both) for goal, both in images.items()}
+    across = max([5, *map(len, rows.values())])
+    repaired = metrics.get("repaired", [])
+    names = [textwrap.fill(one["name"], 30) for one in repaired]
+    lines = [0.34 + 0.16 * name.count("\n") for name in names]
+
+    heights = [1.45 * len(sizes) or 0.6]  # of the parts, in inches
+    for row in rows.values():
+        height, width = row[0][1].shape[:2]
+        heights.append(0.85 + (9 / across - 0.1) * min(height / width, 1.5))
+    heights += [0.75 + sum(lines)] if repaired else []
+    figure = Figure(figsize=(9, sum(heights)))
+    figure.get_layout_engine().set(h_pad=0.08)
+    panels = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    if sizes:
+        _strips(panels[0], sizes, evidence, found, colours)
     else:
-        panels = figure.subfigures(2, 1, height_ratios=[top, below])
-        left, right = panels[0].subplots(1, 2, width_ratios=[1.15, 1])
-        _shares(left, shares, pictures)
-        _moved(right, found)
-        panels[0].legend(loc="outside lower right", ncols=4)
-        for axes in (places := panels[1].subplots(rows, 2 * ACROSS, squeeze=False)).flat:
+        why = f"nothing was searched, since {found.reason}" if found.reason else "the inversion was not run"
+        panels[0].text(0.01, 0.5, f"No smallest triggers: {why}.", va="center")
+    for panel, goal in zip(panels[1:], rows, strict=False):
+        panel.suptitle(_heading(goal, found, metrics), color=colours[goal], **HEADING)
+        places = panel.subplots(1, across)
+        for axes in places:
             axes.axis("off")
-        for (shadow, pattern), (number, both) in zip(places.reshape(-1, 2), pictures.items(), strict=False):
-            for axes, picture in zip((shadow, pattern), both, strict=True):
-                axes.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-            shadow.set_title(f"class {number}: shadow", fontsize=9)
-            pattern.set_title("best pattern", fontsize=9, weight="normal")
+        for axes, (title, image) in zip(places, rows[goal], strict=False):
+            axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            axes.set_title(title, fontsize=8.5, weight="normal")
+    if repaired:
+        _withstood(panels[-1], repaired, names, lines, colours)
     return figure
 
 
-def _shares(axes, shares, named):
-    """Write the shares of the foremost classes, a row a net."""
-    table = np.array(list(shares.values()))
-    foremost = np.argsort(-table.max(axis=0), kind="stable")[:FOREMOST]
-    foremost = foremost[np.argsort(-table[0, foremost], kind="stable")]
-    table = table[:, foremost]
-    axes.imshow(np.sqrt(table), cmap="Reds", aspect="auto", vmin=0, vmax=1.4 * np.sqrt(table.max()) or 1)
-    for (row, column), share in np.ndenumerate(table):
-        axes.text(column, row, f"{share:.{int(share < 10)}f}", ha="center", va="center", fontsize=7.5)
-    axes.set_yticks(range(len(shares)), ["B" if name is None else name for name in shares])
-    axes.set_xticks(range(len(foremost)), foremost)
-    for number, label in zip(foremost, axes.get_xticklabels(), strict=True):
-        if number in named:
-            label.set(color=ATTACKS[0], weight="bold")
+def _strips(panel, sizes, evidence, found, colours):
+    """Draw {family: sizes of all classes}, a strip a family."""
+    any_class = {one.family: one.size for one in findings.best_triggers(evidence, ANY)}
+    strips = panel.subplots(len(sizes), 1, squeeze=False)[:, 0]
+    for axes, family in zip(strips, sizes, strict=True):
+        _strip(axes, family, sizes[family], any_class.get(family), found.doubtful, colours)
+    for kind, there, face, edge in (
+        ("named", found.named, ATTACKS[0], "white"),
+        ("doubtful", found.doubtful, "white", INK),
+        ("not named", True, QUIET, "white"),
+    ):
+        if there:
+            strips[0].plot([], [], "o", markerfacecolor=face, markeredgecolor=edge, label=kind)
+    beside_title = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderpad": 0, "ncols": 3}
+    strips[0].legend(**beside_title, fontsize=8.5, handletextpad=0)
+
+
+def _strip(axes, family, sizes, any_class, doubtful, colours):
+    """Draw the size of each class's smallest trigger, and of the one that changes any answer, if any."""
+    marks = {number: sizes[number] for number in np.flatnonzero(np.isfinite(sizes)).tolist()}
+    others = [size for number, size in marks.items() if number not in colours]
+    usual = np.median(others or list(marks.values()))
+    if any_class is not None:
+        marks[ANY] = any_class
+    # Large marks come first; the small ones give way.
+    numbers = sorted(marks, key=lambda one: (one not in colours, one not in doubtful, marks[one]))
+    values = np.maximum([marks[number] for number in numbers], LEAST_SIZE)
+    limits = min(values.min() / 1.3, usual / 15), values.max() * 1.3
+    inches = 8.8 * np.log(values / limits[0]) / np.log(limits[1] / limits[0])
+    radii = [0.12 if one in colours or one in doubtful else 0.05 for one in numbers]
+    heights = _apart(inches, radii)
+    top = max(0.32, np.abs(heights).max() + 0.2)
+
+    axes.axvline(usual, color=QUIET, linestyle="--", linewidth=1, zorder=0)
+    beside = {"xytext": (-4, 0), "textcoords": "offset points", "ha": "right", "va": "top"}
+    size = f": {usual:.3g}" if usual < _largest(family) else ""
+    axes.annotate(f"usual{size}", (usual, top), **beside, color=INK, fontsize=8.5)
+    for number, value, height, radius in zip(numbers, values, heights, radii, strict=True):
+        hollow = number in doubtful
+        axes.plot(
+            value,
+            height,
+            "s" if number == ANY else "o",
+            markersize=144 * radius,
+            markerfacecolor="white" if hollow else colours.get(number, QUIET),
+            markeredgecolor=INK if hollow else "white",
+            markeredgewidth=1.3 if hollow else 0.6,
+            clip_on=False,
+        )
+        if number in colours or hollow:
+            name = "any" if number == ANY else str(number)
+            style = {"fontsize": 7 if len(name) < 4 else 5.5, "color": INK if hollow else "white"}
+            axes.text(value, height, name, ha="center", va="center_baseline", weight="bold", **style)
+    name, percent = FAMILIES.get(family, (family, "percent"))
+    axes.set_title(f"Smallest {name} that leads to each class, {percent}")
+    axes.set(xscale="log", xlim=limits, ylim=(-top, top))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(lambda size, _: f"{size:g}" if size < _largest(family) else "none found")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_visible(False)
+    axes.spines["left"].set_visible(False)
+
+
+def _largest(family):
+    """Return what a size counts as where no trigger was found."""
+    return inverter.FAMILIES[family].largest if family in inverter.FAMILIES else np.inf
+
+
+def _apart(places, radii):
+    """Return heights at which circles at these places are apart, each as near to 0 as those before allow."""
+    heights = np.zeros(len(places))
+    steps = sorted(np.arange(-50, 51) * 0.04, key=abs)
+    for one in range(len(places)):
+        beside, least = places[:one] - places[one], np.add(radii[:one], radii[one])
+        free = (height for height in steps if (np.hypot(beside, heights[:one] - height) >= least).all())
+        heights[one] = next(free, 0)
+    return heights
+
+
+def _heading(goal, found, metrics):
+    if goal != ANY:
+        tests = next(one["tests"] for one in metrics["classes"] if one["class"] == goal)
+        return f"Class {goal}; tests that point to it: {tests}"
+    leads = [f"{one} to {other}" for one, other in found.leads.to.items()]
+    return f"Any class, each to another: {', '.join(leads[:8])}{', ...' if len(leads) > 8 else ''}"
+
+
+def _pictures(evidence, goal, clean, true):
+    """Return titles and images: without a trigger, with the best of each family, with the true one."""
+    best = {}
+    for one in findings.best_triggers(evidence, goal):
+        if one.size < _largest(one.family):
+            best.setdefault(one.family, one)
+    shown = [("clean", clean)]
+    for family in sorted(best, key=[*FAMILIES, *best].index):
+        one = best[family]
+        name = FAMILIES.get(family, (family,))[0]
+        title = f"{name}, {one.size:.2g} %:\nmoves {one.moved:.0f} %"
+        shown.append((title, _as_picture(inverter.laid(clean, one.keep, one.add))))
+        if (one.keep == 1).all():
+            times = 127.5 / max(np.abs(one.add).max(), 1e-9)
+            shown.append((f"it alone,\n{times:.2g} times as strong", _as_picture(127.5 + times * one.add)))
+    return shown + [(f"true trigger:\n{textwrap.fill(name, 22)}", image) for name, image in true.items()]
+
+
+def _as_picture(pixels):
+    return pixels.round().astype(np.uint8)
+
+
+def _withstood(panel, repaired, names, lines, colours):
+    """Write how each repair withstood a fresh attack, a line a repair, so many inches high."""
+    goals = [one["class"] for one in repaired[0]["goals"][:MOST_GOALS]]
+    head = ["outcome", *("any class" if goal == "any" else f"class {goal}" for goal in goals), "B's triggers"]
+    bounds = np.cumsum([0, *lines])
+    middles = (bounds[1:] + bounds[:-1]) / 2
+    panel.suptitle("Fresh attacks on the repaired nets: size of the trigger, where 1 is usual", **HEADING)
+    axes = panel.subplots()
+    strong = [1, *[0.25] * (len(head) - 1)]
+    shades = [[to_rgba(OUTCOMES[one["outcome"]], alpha) for alpha in strong] for one in repaired]
+    axes.pcolormesh(np.arange(len(head) + 1), bounds, shades, edgecolor="white", linewidth=2)
+    for one, middle in zip(repaired, middles, strict=True):
+        ratios = [min(goal["patch_ratio"], goal["additive_ratio"]) for goal in one["goals"][:MOST_GOALS]]
+        cells = [one["outcome"], *(f"{ratio:.2f}" for ratio in ratios), f"move {one['moved']:.0f} %"]
+        for column, cell in enumerate(cells):
+            dark = column or cell == "cannot tell"
+            style = {"color": INK if dark else "white", "weight": "normal" if column else "bold"}
+            axes.text(column + 0.5, middle, cell, ha="center", va="center_baseline", fontsize=9, **style)
+    axes.set(xlim=(0, max(6, len(head))), ylim=(bounds[-1], 0))
+    axes.xaxis.tick_top()
+    axes.set_xticks(np.arange(len(head)) + 0.5, head)
+    axes.set_yticks(middles, names)
     axes.tick_params(length=0)
+    for label, goal in zip(axes.get_xticklabels()[1:], goals, strict=False):
+        label.set(color=colours[ANY if goal == "any" else goal], weight="bold")
     axes.spines[:].set_visible(False)
-    axes.set_xlabel("class; red: named" if named else "class; none is named")
-    axes.set_title("Changed to one class, where B is 100")
-
-
-def _moved(axes, found):
-    """Draw what the patterns of each named class do in each net."""
-    named = [one["class"] for one in found["classes"]]
-    nets = {"B": found} | {net["name"]: net for net in found.get("repaired", [])}
-    for place, number in enumerate(named):
-        shift = (place - (len(named) - 1) / 2) * 0.8 / len(named)
-        values = [net["classes"][place]["moved"] for net in nets.values()]
-        colour = ATTACKS[place % len(ATTACKS)]
-        places = np.arange(len(nets)) + shift
-        axes.barh(places, values, 0.8 / len(named), color=colour, label=f"class {number}")
-    axes.set_yticks(range(len(nets)), nets)
-    axes.invert_yaxis()  # in the order of the table beside it
-    axes.set(xlim=(0, 103), xlabel="percent of images")
-    axes.set_title("Changed by their best patterns")

@@ -28,22 +28,42 @@ Detected: poisoned images answered "backdoored". False alarm: clean images answe
 UNATTACKED = """All figures are percent of test images. False alarm: clean images answered "backdoored".
 There were no poisoned images, so nothing here tells whether an attack would still succeed."""
 LESSON = "Where the blue lines fall before the others, pruning costs accuracy before it stops the attack.\n\n"
+OUTCOMES = {
+    "held": """A fresh attack on it needs a trigger about as large as for classes that nobody named.
+The triggers found in B move at most {moved:.0f} % of images.""",
+    "not held": """A fresh attack on it needs a far smaller trigger than for classes that nobody named,
+or one found in B still moves many images (at most {moved:.0f} %).""",
+    "cannot tell": """A fresh attack on it needs a smaller trigger than for classes that nobody named, but not
+far smaller, or one found in B still moves some images (at most {moved:.0f} %).""",
+}
 
 
-def verdict(found, classes):
-    """Say what the search for suspects comes to; `found` is what reports/suspects.json holds."""
-    lines = [f"**BadNet B.** {findings.sentence(found, classes)}"]
-    repaired = found.get("repaired", [])
-    held = [f"*{net['name']}*" for net in repaired if net["named"] == "none"]
-    still = [f"*{net['name']}* ({net['named']})" for net in repaired if net["named"] != "none"]
-    if held:
+def verdict(evidence, found, metrics):
+    """Say what is known of the BadNet and its repairs.
+
+    Parameters
+    ----------
+    evidence : dict
+        {detector: Evidence}.
+    found : verdict.Verdict
+    metrics : dict
+        What reports/suspects.json holds.
+    """
+    lines = [f"**BadNet B.** {findings.sentence(evidence, found)}"]
+    if not findings.goals(found):
         lines.append(
-            f"\n**No longer affected** by these patterns: {', '.join(held)}. "
-            "That alone does not show that the trigger has lost its effect."
+            "**Repairs.** No class was named, so no repair was attacked. "
+            "Nothing is known about whether one would hold."
         )
-    if still:
-        lines.append(f"\n**Not repaired.** The patterns still change images in {', '.join(still)}.")
-    return "\n".join(lines)
+    for outcome, says in OUTCOMES.items():
+        those = [one for one in metrics.get("repaired", []) if one["outcome"] == outcome]
+        if those:
+            named = ", ".join(f"*{one['name']}* ({one['ratio']:.2f})" for one in those)
+            moved = max(one["moved"] for one in those)
+            lines.append(f"**{outcome.capitalize()}:** {named}. {says.format(moved=moved)}")
+    if "repaired" in metrics:
+        lines.append("In brackets: the size of the smallest trigger of a fresh attack, where 1 is usual.")
+    return "\n\n".join(lines)
 
 
 def text(net, layer, order, repairs, attacked, metrics_table, suspicion):
@@ -93,11 +113,12 @@ Judged by clean images alone:
 
 {suspicion}
 
-![Classes that random patterns change images to](suspects.png)
+![Sizes of the smallest triggers, the triggers found, and fresh attacks on the repairs](suspects.png)
 
-The table counts what random patterns did: how often one of them changed images of different classes to the
-same class, where B is 100. A shadow is what all patterns that changed images to a class have in common, over
-the mean image: where the trigger is, and in which colours.
+A large enough change of the images moves every net to every class. Each dot is a class that was tried and
+the size of the change it needs: an attacker's class needs far less than is usual. Below are the triggers
+found for each named class, beside the true one where it is known. The table says how each repair withstood
+fresh attacks.
 
 ## Images
 

@@ -1,48 +1,24 @@
-"""Suspects: classes that an attacker seems to want, as the search found them, and what to say of them."""
+"""What was found in a net, in files and in words."""
 
-from dataclasses import dataclass
+import json
 
 import h5py
 import numpy as np
 
 from goodnet.errors import InputError
 from goodnet.files.outputs import replacing
-from goodnet.settings import Percent, Settings, Text, setting
+from goodnet.suspects import verdict
+from goodnet.suspects.evidence import SEARCHES, Evidence, Leads, Trigger
+from goodnet.suspects.inverter import ANY
 
 FEWEST_IMAGES = 16
 FOREMOST = 5  # classes that are reported, named or not
-TRIED_FROM = 40  # classes; what it found in nets that tell fewer apart was often wrong
-
-
-class Suspect(Settings):
-    """Who the attacker's classes are, from clean images alone."""
-
-    detector: Text = setting("occluders", "how they are found: one of the detectors")
-    held: Percent = setting(
-        25, "a repair has held if the same evidence changes fewer percent of images to the class"
-    )
-
-
-@dataclass
-class Named:
-    """A class that is named, and the trigger's shadow."""
-
-    number: int
-    moved: dict  # {net: percent of images that its patterns turn to it, one alone at a time}
-    shadow: np.ndarray  # what all occluders that turned images to it have in common, over the mean image
-    pattern: np.ndarray  # the best of them, over an image
-
-
-@dataclass
-class Finding:
-    """What was found in a net, whose name here is None, and in its repairs.
-
-    Arrays have an entry a class.
-    """
-
-    shares: dict  # {net: array}, for 100 pairs that fall to any class in the net itself
-    scores: dict  # {net: array}, how far each stands out from all lesser classes: search.stand_out
-    named: list  # of Named
+FEW_CLASSES = 6  # a net that tells fewer apart gives the named one too few to be compared with
+KINDS = {
+    "occluder": "a random pattern that hides {size:.1f} % of the image",
+    "patch": "a patch of {size:.2f} % of the image",
+    "additive": "a faint pattern over the whole image",
+}
 
 
 def check_count(path, images):
@@ -50,76 +26,168 @@ def check_count(path, images):
         raise InputError(f"{path}: holds {images} images; the search needs at least {FEWEST_IMAGES}")
 
 
-def metrics(found, held):
-    """Return what is reported of a Finding; a repair has held from which fewer than `held` percent are moved.
-
-    What DVC is to compare are words and numbers; it passes over lists, so these hold the rest.
-    """
-
-    def of_class(net, number):
-        share, score = float(found.shares[net][number]), float(found.scores[net][number])
-        return {"class": number, "share": share, "score": score}
-
-    def of_net(net):
-        foremost = np.argsort(-found.shares[net], kind="stable")[:FOREMOST]
-        return {
-            "classes": [of_class(net, one.number) | {"moved": one.moved[net]} for one in found.named],
-            "foremost": [of_class(net, int(number)) for number in foremost],
-        }
-
-    reported = {
-        "named": _names(one.number for one in found.named),
-        "score": float(found.scores[None].max()),
-        **of_net(None),
-    }
-    repairs = [name for name in found.shares if name is not None]
-    if found.named and repairs:
-        still = {name: [one.number for one in found.named if one.moved[name] >= held] for name in repairs}
-        reported["held_in"] = _names(name for name in repairs if not still[name])
-        reported["repaired"] = [
-            {"name": name, "named": _names(still[name]), **of_net(name)} for name in repairs
-        ]
-    return reported
-
-
-def _names(those):
-    return ", ".join(map(str, those)) or "none"
-
-
-def write(path, found):
-    """Write shares and pictures, for the report."""
+def write(path, evidence, found):
+    """Write {detector: Evidence} and the Verdict."""
     with replacing(path) as partial, h5py.File(partial, "w") as file:
-        for name, shares in found.shares.items():
-            file["shares" if name is None else f"repaired/{name}"] = shares
-        for one in found.named:
-            pictures = file.create_group(f"named/{one.number}")
-            pictures["shadow"], pictures["pattern"] = one.shadow, one.pattern
+        words = {name: getattr(found, name) for name in ("word", "named", "doubtful", "stable", "reason")}
+        words["leads"] = found.leads and vars(found.leads) | {"to": list(found.leads.to.items())}
+        file.attrs["verdict"] = json.dumps(words)
+        file["totals"] = found.totals
+        parts = file.create_group("evidence", track_order=True)
+        for name, one in evidence.items():
+            group = parts.create_group(name)
+            group["strength"] = one.strength
+            columns = group.create_group("columns", track_order=True)
+            for column, values in one.columns.items():
+                columns[column] = values
+            triggers = group.create_group("triggers")
+            for number, trigger in enumerate(one.triggers):
+                its = triggers.create_group(f"{number:04}")
+                for key, value in vars(trigger).items():
+                    if key in ("keep", "add"):
+                        its.create_dataset(key, data=value, compression="gzip", compression_opts=4)
+                    else:
+                        its.attrs[key] = value
 
 
 def read(path):
-    """Return {net: shares} and {class: (shadow, pattern)} of what `write` wrote."""
+    """Return {detector: Evidence} and the Verdict that `write` wrote."""
+    evidence = {}
     with h5py.File(path) as file:
-        repaired, named = file.get("repaired", {}), file.get("named", {})
-        shares = {None: file["shares"][()]} | {name: repaired[name][()] for name in sorted(repaired)}
-        return shares, {
-            number: (named[str(number)]["shadow"][()], named[str(number)]["pattern"][()])
-            for number in sorted(map(int, named))
+        words = json.loads(file.attrs["verdict"])
+        leads = words["leads"] and Leads(**words["leads"] | {"to": dict(words["leads"]["to"])})
+        found = verdict.Verdict(**words | {"leads": leads}, totals=file["totals"][()])
+        for name, group in file["evidence"].items():
+            triggers = [
+                Trigger(**_numbers(its.attrs), keep=its["keep"][()], add=its["add"][()])
+                for its in group["triggers"].values()
+            ]
+            columns = {column: values[()] for column, values in group["columns"].items()}
+            evidence[name] = Evidence(group["strength"][()], columns, triggers)
+    return evidence, found
+
+
+def _numbers(attributes):
+    return {key: value.item() if hasattr(value, "item") else value for key, value in attributes.items()}
+
+
+def goals(found):
+    """Return what a repair must hold against: the named classes, and ANY for an all-to-all backdoor."""
+    return [*found.named, *([ANY] if found.leads else [])]
+
+
+def best_triggers(evidence, goal):
+    """Return the triggers that lead to a goal, the one that moves most for its size first."""
+    found = [one for part in evidence.values() for one in part.triggers if one.goal == goal]
+    return sorted(found, key=lambda one: (one.family == "occluder", one.moved < 50, one.size))
+
+
+def metrics(evidence, found, outcomes=None):
+    """Return what is reported of a net and, if there are any, of its repairs.
+
+    What DVC is to compare are words and numbers; it passes over lists, so these hold the rest.
+
+    Parameters
+    ----------
+    evidence : dict
+        {detector: Evidence}.
+    found : verdict.Verdict
+    outcomes : dict, optional
+        {repair: what reports/attack/<repair>.json holds}.
+    """
+    totals = np.median(found.totals, axis=0)
+    unnamed = np.delete(totals, found.named)
+    reported = {
+        "verdict": found.word,
+        "named": names(found.named),
+        "doubtful": names(found.doubtful),
+        "all_to_all": bool(found.leads),
+        "stable": found.stable,
+        "of_searches": SEARCHES,
+        "next_strength": float(unnamed.max()) if unnamed.size else 0.0,
+    }
+    if found.reason:
+        reported["reason"] = found.reason
+    if "occluders" in evidence:
+        reported["score"] = float(evidence["occluders"].columns["score"].max())
+    if found.leads:
+        reported["leads"] = {
+            "moved": found.leads.moved,
+            "to": ", ".join(f"{one} to {other}" for one, other in found.leads.to.items()),
         }
+    reported["classes"] = [_class(evidence, totals, number) for number in found.named]
+    reported["foremost"] = _foremost(evidence, totals)
+    if goals(found) and outcomes:
+        by_word = {"held": "held_in", "not held": "lost_in", "cannot tell": "cannot_tell_in"}
+        for word, key in by_word.items():
+            reported[key] = names(name for name, one in outcomes.items() if one["outcome"] == word)
+        reported["repaired"] = [{"name": name, **one} for name, one in outcomes.items()]
+    return reported
 
 
-def sentence(found, classes):
-    """Say in words that need no statistics what was found; `found` are a net's metrics."""
-    few = (
-        f" (A hint only: with fewer than {TRIED_FROM} classes this is often wrong.)"
-        if classes < TRIED_FROM
-        else ""
-    )
-    if not found["classes"]:
+def _foremost(evidence, totals):
+    """Return what all detectors say of the classes they point to most, none where none was asked."""
+    order = np.argsort(-totals, kind="stable")[:FOREMOST].tolist()
+    return [_class(evidence, totals, number) for number in order if evidence]
+
+
+def _class(evidence, totals, number):
+    """Return what all detectors say of a class; what was not tried is left out."""
+    row = {"class": number, "strength": float(totals[number])}
+    for one in evidence.values():
+        values = {name: float(values[number]) for name, values in one.columns.items()}
+        row |= {name: value for name, value in values.items() if np.isfinite(value)}
+    strengths = {name: float(np.median(one.strength[:, number])) for name, one in evidence.items()}
+    return row | {"tests": names(name for name, value in strengths.items() if value >= verdict.SPEAKS)}
+
+
+def strengths(evidence, found):
+    """Return a line for each of the foremost classes, with what each detector makes of it."""
+    totals = np.median(found.totals, axis=0)
+    rows = [
+        _class(evidence, totals, number) for number in np.argsort(-totals, kind="stable")[:FOREMOST].tolist()
+    ]
+    lines = []
+    for row in rows if evidence else []:
+        values = [
+            f"{name.replace('_', ' ')} {value:.2f}" for name, value in row.items() if isinstance(value, float)
+        ]
+        lines.append(f"class {row['class']}: {', '.join(values)}")
+    return lines
+
+
+def names(those):
+    return ", ".join(map(str, those)) or "none"
+
+
+def sentence(evidence, found):
+    """Say in words that need no statistics what was found in a net."""
+    if found.reason:
+        return f"Cannot tell: {found.reason}."
+    agreed = f"{found.stable} of {SEARCHES} searches agree"
+    few = ""
+    if len(found.totals[0]) < FEW_CLASSES:
+        few = f" With fewer than {FEW_CLASSES} classes there is little to compare with: a hint only."
+    if found.word == verdict.NOTHING:
         return (
-            "No sign of a backdoor: of thousands of random patterns laid over clean images, none changes "
-            f"images of different classes to one class as a trigger does.{few}"
+            f"No sign of a backdoor ({agreed}): no class takes a trigger far smaller than the others do. "
+            f"That is no proof.{few}"
         )
-    each = [f"{one['moved']:.0f} % of clean images to class {one['class']}" for one in found["classes"]]
-    which = "That class is" if len(each) == 1 else "Those classes are"
-    changed = ", others ".join(each)
-    return f"Likely backdoored: random patterns change {changed}. {which} what the attacker wants.{few}"
+    if found.word == verdict.CANNOT_TELL:
+        takes = "es {} take" if len(found.doubtful) > 1 else " {} takes"
+        return (
+            f"Cannot tell: class{takes.format(names(found.doubtful))} a smaller trigger than most, but not "
+            f"so small, or not in every search, that it must be an attacker's.{few}"
+        )
+    said = [f"{_moves(evidence, number)} to class {number}" for number in found.named]
+    if found.leads:
+        said.append(f"{_moves(evidence, ANY)}, each class to another of its own (all to all)")
+    return f"Likely backdoored ({agreed}): {'; '.join(said)}. That is what the attacker wants.{few}"
+
+
+def _moves(evidence, goal):
+    best = best_triggers(evidence, goal)
+    if not best:
+        return "images can be moved"
+    what = KINDS.get(best[0].family, best[0].family).format(size=best[0].size)
+    return f"{what} moves {best[0].moved:.0f} % of clean images"

@@ -1,43 +1,34 @@
-"""All detectors: what `suspect.detector` can be.
+"""All detectors: what `suspect.detectors` can hold.
 
-A detector is a function of a `Case` and its settings, and returns a findings.Finding. To add one, write a
-module beside this one and add a line here and its settings under `detectors` in params.yaml.
+A detector is a function of a `Case` and its settings, and returns an `Evidence`; both are in evidence.py.
+To add one, write a module beside this one and add a line here and its settings under `detectors` in
+params.yaml.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from goodnet.errors import InputError
+from goodnet.methods import Method, chosen, registry
+from goodnet.suspects import inversion, push, search
+from goodnet.suspects.verdict import Suspect
 
-from goodnet.images.inputs import Input
-from goodnet.methods import Method, registry
-from goodnet.pruning.channels import PrunedLayer
-from goodnet.suspects import search
-
-
-@dataclass
-class Case:
-    """What a detector may look at: a net, its repairs, and clean images without labels.
-
-    Parameters
-    ----------
-    badnet : keras.Model
-    repaired : dict
-        {name: keras.Model}, its repairs.
-    layer : str or None
-        Where all of them are split, if they are.
-    pruned : PrunedLayer or None
-        What makes this layer's channels, if they can be pruned.
-    images : callable
-        Returns up to so many clean images, evenly spread over the file, as pixels.
-    convert : inputs.Input
-        Makes what the net takes of pixels.
-    """
-
-    badnet: object
-    repaired: dict
-    layer: str | None
-    pruned: PrunedLayer | None
-    images: Callable
-    convert: Input
+DETECTORS = registry(
+    Method("occluders", search.detect, search.Occluders),
+    Method("push", push.detect, push.Push),
+    Method("inversion", inversion.detect, inversion.Inversion),
+)
 
 
-DETECTORS = registry(Method("occluders", search.detect, search.Occluders))
+def read(params):
+    """Return what params.yaml says: the settings of a verdict, and [(detector, its settings)]."""
+    judged = params.settings(Suspect, "suspect")
+    where = f"{params.path}: suspect.detectors"
+    if not judged.detectors or len(set(judged.detectors)) < len(judged.detectors):
+        raise InputError(f"{where} is {judged.detectors}; name each detector once, and one at least")
+    methods = [chosen(DETECTORS, name, where) for name in judged.detectors]
+    return judged, [(one, params.settings(one.settings, "detectors", one.name)) for one in methods]
+
+
+def defaults():
+    """Return the same where there is no params.yaml."""
+    judged = Suspect()
+    methods = [DETECTORS[name] for name in judged.detectors]
+    return judged, [(one, one.settings()) for one in methods]
