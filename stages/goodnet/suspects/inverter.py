@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from goodnet import blocks
-from goodnet.lazy import keras, tf
+from goodnet.lazy import tf
 from goodnet.nets import running
 
 ANY = -1  # the goal of a trigger that changes the answer, to whatever class
@@ -213,50 +213,70 @@ class Inverter:
 
     def _search(self, family, goals, pools, values, steps, batch, rng, bar):
         """Return the smallest variables that moved enough images, an entry a row, and their sizes."""
-        variables = [tf.Variable(value) for value in values]
-        optimizer = keras.optimizers.Adam(family.rate, *MOMENTS)
-        optimizer.build(variables)
-        step = self._step(family, variables, optimizer, len(goals), batch)
+        step = self._step(family, batch)
+        state = [tf.constant(value) for value in values]
+        moments = [tf.zeros_like(value) for value in state for _ in MOMENTS]
         weight = np.full(len(goals), family.pressure, np.float32)
-        best, smallest = [value.copy() for value in values], np.full(len(goals), family.largest)
+        best, smallest = list(state), np.full(len(goals), family.largest, np.float32)
         hits = []
         for number in range(steps):
             chosen = np.concatenate([rng.choice(pool, batch, replace=len(pool) < batch) for pool in pools])
             wanted = np.where(np.repeat(goals, batch) == ANY, self.answers[chosen], np.repeat(goals, batch))
-            before = [variable.numpy() for variable in variables]
-            size, hit = step(self.images[chosen], wanted, np.repeat(goals == ANY, batch), weight)
+            before = state
+            state, moments, size, hit = step(
+                state,
+                moments,
+                np.float32(number + 1),
+                self.images[chosen],
+                wanted,
+                np.repeat(goals == ANY, batch),
+                weight,
+            )
             hits.append(hit.numpy())
-            enough = np.mean(hits[-WINDOW:], axis=0) >= GOAL
-            better = enough & (size.numpy() < smallest) & (number >= WINDOW - 1)
-            smallest[better] = size.numpy()[better]
-            for value, kept in zip(best, before, strict=True):
-                value[better] = kept[better]
+            size, enough = size.numpy(), np.mean(hits[-WINDOW:], axis=0) >= GOAL
+            better = enough & (size < smallest) & (number >= WINDOW - 1)
+            if better.any():
+                smallest = np.where(better, size, smallest)
+                best = [
+                    tf.where(better[:, None, None, None], *pair) for pair in zip(before, best, strict=True)
+                ]
             if number % WINDOW == WINDOW - 1:
                 weight = np.where(enough, weight * FACTOR, weight / FACTOR).astype(np.float32)
             bar.update(len(goals))
-        return best, smallest
+        return [value.numpy() for value in best], smallest
 
-    def _step(self, family, variables, optimizer, rows, batch):
-        shape = self.images.shape[1:]
+    def _step(self, family, batch):
+        """Return a function that takes one step of Adam; it is traced once for any number of rows."""
+        if (family.name, batch) in self.steps:
+            return self.steps[family.name, batch]
+        shape, (first, second) = self.images.shape[1:], MOMENTS
 
-        @tf.function
-        def step(images, wanted, is_any, weight):
+        @tf.function(reduce_retracing=True)
+        def step(values, moments, number, images, wanted, is_any, weight):
             with tf.GradientTape() as tape:
-                stamped = family.stamp(tf.reshape(images, (rows, batch, *shape)), *variables)
-                scores = self.net(self.convert(tf.reshape(stamped, (rows * batch, *shape))), training=False)
+                tape.watch(values)
+                stamped = family.stamp(tf.reshape(images, (-1, batch, *shape)), *values)
+                scores = self.net(self.convert(tf.reshape(stamped, (-1, *shape))), training=False)
                 towards = tf.nn.sparse_softmax_cross_entropy_with_logits(wanted, scores)
                 # Away from a class: minus the logarithm of what all others get together.
                 others = scores - 1e9 * tf.one_hot(wanted, scores.shape[-1])
                 away = tf.reduce_logsumexp(scores, 1) - tf.reduce_logsumexp(others, 1)
-                loss = tf.reduce_mean(tf.reshape(tf.where(is_any, away, towards), (rows, batch)), 1)
-                size = family.size(*variables)
+                loss = tf.reduce_mean(tf.reshape(tf.where(is_any, away, towards), (-1, batch)), 1)
+                size = family.size(*values)
                 total = tf.reduce_sum(loss + weight * size)
-            optimizer.apply(tape.gradient(total, variables), variables)
-            for variable, value in zip(variables, family.project(*variables), strict=True):
-                variable.assign(value)
+            rate = family.rate * tf.sqrt(1 - second**number) / (1 - first**number)
+            moved, kept = [], []
+            for place, (value, gradient) in enumerate(zip(values, tape.gradient(total, values), strict=True)):
+                mean, square = moments[2 * place : 2 * place + 2]
+                mean = first * mean + (1 - first) * gradient
+                square = second * square + (1 - second) * gradient**2
+                moved.append(value - rate * mean / (tf.sqrt(square) + 1e-7))
+                kept += [mean, square]
             hit = (tf.argmax(scores, 1) == wanted) != is_any
-            return size, tf.reduce_mean(tf.reshape(tf.cast(hit, tf.float32), (rows, batch)), 1)
+            hit = tf.reduce_mean(tf.reshape(tf.cast(hit, tf.float32), (-1, batch)), 1)
+            return list(family.project(*moved)), kept, size, hit
 
+        self.steps[family.name, batch] = step
         return step
 
     def answers_to(self, keep, add, numbers):
