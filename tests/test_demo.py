@@ -47,7 +47,9 @@ def test_relearning_removes_the_backdoor_and_keeps_the_accuracy(demo):
 
 def test_the_search_names_the_attackers_classes_and_what_holds(demo):
     found = read(demo, "suspects.json")
-    assert (found["named"], found["held_in"]) == ("0, 7", "relearned")
+    assert (found["verdict"], found["named"]) == ("backdoored", "0, 7")
+    assert "relearned" in found["held_in"].split(", ")
+    assert "x02" in found["lost_in"].split(", ")  # at a small drop the attack survives
 
 
 @pytest.mark.parametrize("name", ["relearned", *REPAIRS])

@@ -9,12 +9,15 @@ import h5py
 import numpy as np
 import pytest
 
+import nets
 from conftest import ROOT
 from goodnet.nets import deepid, loading
+from goodnet.suspects import findings, verdict
+from goodnet.suspects.evidence import SEARCHES, Evidence
 
 pytestmark = pytest.mark.long(minutes=0.5)
 
-FLAGS = {  # of each stage, beside the net
+FLAGS = {  # of each stage
     "profile_channels": {
         "net": "it",
         "valid": "images.h5",
@@ -39,10 +42,14 @@ FLAGS = {  # of each stage, beside the net
         "net": "it",
         "layer": "layer.json",
         "valid": "images.h5",
-        "plans": "no plans",
-        "repaired": "no nets",
-        "metrics": "suspects.json",
-        "pictures": "suspects.h5",
+        "evidence": "found.h5",
+    },
+    "attack": {
+        "net": "it",
+        "repaired": "net.keras",
+        "valid": "images.h5",
+        "evidence": "suspects.h5",
+        "metrics": "attack.json",
     },
 }
 PLAN = {
@@ -64,7 +71,8 @@ def peaks(folder, images, dtype, stages):
     found = {}
     for stage in stages:
         words = [word for flag, path in FLAGS[stage].items() for word in (f"--{flag}", path)]
-        command = [sys.executable, ROOT / "stages" / f"{stage}.py", "--badnet", "net.keras", *words]
+        words += ["--badnet", "net.keras"] if stage != "attack" else []
+        command = [sys.executable, ROOT / "stages" / f"{stage}.py", *words]
         process = subprocess.Popen(command, cwd=folder)
         _, status, usage = os.wait4(process.pid, 0)
         assert status == 0
@@ -76,15 +84,22 @@ def peaks(folder, images, dtype, stages):
     ("many", "dtype", "stages"),
     [
         (6_000, np.float64, list(FLAGS)),
-        (60_000, np.uint8, ["profile_channels", "evaluate_badnet", "suspect"]),
+        (60_000, np.uint8, ["profile_channels", "evaluate_badnet", "suspect", "attack"]),
     ],
 )
 def test_memory_does_not_grow_with_the_images(tmp_path, many, dtype, stages):
-    loading.save(deepid.build(1283), tmp_path / "net.keras")
+    net = deepid.build(1283)
+    # Different classes for different images; with one class for all there is nothing to search.
+    nets.spread_scores(net, np.random.default_rng(0).integers(0, 256, (100, 55, 47, 3)).astype("float32"))
+    loading.save(net, tmp_path / "net.keras")
+    named = {"given": Evidence(np.tile(np.arange(1283) == 5, (SEARCHES, 1)).astype(float), {}, [])}
+    findings.write(tmp_path / "suspects.h5", named, verdict.of(named, verdict.Suspect()))
     (tmp_path / "poisoned").mkdir()
     (tmp_path / "params.yaml").write_text(
         "nets: {it: {input_max: 255}}\nprune: {order: ascending}\nrankings: {ascending: }\n"
-        "suspect: {detector: occluders}\ndetectors: {occluders: {images: 500, occluders: 500}}\n"
+        "suspect: {detectors: [occluders, push, inversion]}\n"
+        "detectors: {occluders: {images: 500, occluders: 500}, push: {steps: 2}, "
+        "inversion: {images: 100, classes: 4, steps: 2}}\n"
     )
     (tmp_path / "plan.json").write_text(json.dumps(PLAN))
     (tmp_path / "layer.json").write_text('{"layer": "pool_3"}')

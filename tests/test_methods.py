@@ -43,7 +43,7 @@ def toy(task, settings):
 import numpy as np
 
 from goodnet.settings import Seed, Settings, setting
-from goodnet.suspects.findings import Finding, Named
+from goodnet.suspects.evidence import SEARCHES, Evidence, Trigger
 
 
 class Toy(Settings):
@@ -54,11 +54,10 @@ class Toy(Settings):
 
 def toy(case, settings):
     """Name a class that was given."""
-    nets = [None, *case.repaired]
-    shares = {net: np.eye(case.badnet.output_shape[-1])[settings.number] * 100 for net in nets}
-    picture = case.images(1)[0] / 255
-    moved = {net: 100.0 if net is None else 0.0 for net in nets}
-    return Finding(shares, shares, [Named(settings.number, moved, picture, picture)])
+    chosen = np.eye(case.badnet.output_shape[-1])[settings.number]
+    image = case.images(1)[0]
+    trigger = Trigger(settings.number, "guess", 1.0, 99.0, np.zeros_like(image[..., :1]), image)
+    return Evidence(np.tile(chosen, (SEARCHES, 1)), {"guessed": 50 * chosen}, [trigger])
 ''',
 }
 ENTRIES = {
@@ -72,7 +71,7 @@ SETTINGS = {
     "detectors": {"toy": {"number": 3}},
     "prune": {"order": "toy"},
     "repairs": {"shifted": {"tune": "toy", "more": 3}},
-    "suspect": {"detector": "toy"},
+    "suspect": {"detectors": ["toy"]},
 }
 
 
@@ -81,7 +80,7 @@ def registered(path, table):
     lines, package = [], ".".join(("goodnet", *path.parent.parts[path.parent.parts.index("goodnet") + 1 :]))
     for line in path.read_text().splitlines():
         lines.append(line)
-        if line == "from goodnet.methods import Method, registry":
+        if line.startswith("from goodnet.methods import Method, "):
             lines.append(f"from {package} import toy")
         if line.startswith(f"{table} = registry("):
             if line.endswith("))"):
@@ -106,12 +105,17 @@ def test_a_method_is_a_module_a_line_of_a_registry_and_its_settings(project):
         "dvc.yaml",
     }
 
-    ran = project.repro("-s", "examine", "rank", "plan", "repair@shifted", "suspect")
-    assert ran == {"examine", "rank", "plan", "repair@shifted", "suspect"}
+    stages = ["examine", "rank", "plan", "repair@shifted", "evaluate_repaired@shifted"]
+    stages += ["evaluate_goodnet@shifted", "suspect"]
+    stages += [*(f"attack@{name}" for name in ("relearned", "shifted", "x10")), "verdict", "report"]
+    assert project.repro("-s", *stages) == set(stages)
     ranking = (project.path / "reports/ranking.csv").read_text().splitlines()
     assert [line.split(",")[1] for line in ranking[1:5]] == ["5", "0", "1", "2"]
     plan = json.loads((project.path / "models/plans/shifted.json").read_text())
     assert (plan["tune"], plan["settings"]) == ("toy", {"more": 3})
     assert (project.path / "models/repaired/shifted.keras").stat().st_size > 1000
     found = json.loads((project.path / "reports/suspects.json").read_text())
-    assert (found["named"], found["held_in"]) == ("3", "relearned, shifted, x10")
+    (named,) = found["classes"]
+    assert named == {"class": 3, "strength": 1.0, "guessed": 50.0, "tests": "toy"}
+    assert [one["name"] for one in found["repaired"]] == ["relearned", "shifted", "x10"]
+    assert "guess moves 99 % of clean images to class 3" in (project.path / "reports/README.md").read_text()

@@ -38,8 +38,33 @@ TESTS = {  # of a module or a folder of modules: the files of tests that concern
     "repairs/training.py": ("tuning", "rate or an_epoch or progress_is or cut_short or fine_tuning_takes"),
     "repairs/plans.py": ("tuning settings", "(line or plan or names or tunings or default) and not stage"),
     "suspects/occluders.py": ("suspects", "occluders or plainly"),
-    "suspects/search.py": ("suspects settings", "not painted and not stage and (suspects or defaults)"),
-    "suspects/findings.py": ("suspects settings", "finding or said or defaults"),
+    "suspects/search.py": (
+        "suspects settings",
+        "pairs_are or lesser or occluded or weighed or occluders_find or asked_again or one_class or two_classes "
+        "or defaults",
+    ),
+    "suspects/inverter.py": (
+        "suspects",
+        "patch_is or faint_pattern_is or a_search or smallest_trigger or every_second or have_already",
+    ),
+    "suspects/inversion.py": (
+        "suspects settings",
+        "usual_for or widest_gap or strengths_of_sizes or are_tried or get_a_faint or inversion_names "
+        "or evidence_of_sizes or all_to_all or defaults",
+    ),
+    "suspects/push.py": ("suspects settings", "deviations or push_is or no_push or short_way or defaults"),
+    "suspects/candidates.py": ("suspects", "last_weights or foremost_come"),
+    "suspects/verdict.py": (
+        "suspects settings",
+        "verdict_of_strengths or speaks_against or why_nothing or asked_in_turn or defaults",
+    ),
+    "suspects/registry.py": ("settings", "detectors"),
+    "suspects/fresh.py": ("suspects", "repair_has_held or fresh_attack"),
+    "suspects/findings.py": (
+        "suspects settings",
+        "in_a_file or must_hold or best_trigger or metrics_of or said_of or foremost_classes or too_few "
+        "or defaults",
+    ),
     "nets/goodnets.py": ("goodnet", "not stages"),
     "nets/running.py": ("goodnet", "answers or rule"),
     "nets/parts.py": ("goodnet", "parts or runs"),

@@ -17,6 +17,7 @@ from goodnet.suspects.inverter import ANY, FAMILIES, Inverter
 
 HELD, LOST, CANNOT_TELL, NOT_ATTACKED = "held", "not held", "cannot tell", "nothing to attack"
 OTHERS = 6  # classes that nobody named, against which is compared
+MOST_MOVED = 50  # percent of images that a trigger of B may still move before a repair counts as lost
 ROOM = 0.1  # of a mask that B's trigger starts from, everywhere, so that it can move and grow
 
 
@@ -83,7 +84,7 @@ def attack(net, convert, images, triggers, goals, settings, judged):
             ),
             default=0.0,
         )
-    return Outcome(outcome(results.values(), judged), results)
+    return Outcome(outcome(results, judged), results)
 
 
 def _searched(inverter, family, goals, triggers, settings):
@@ -112,12 +113,19 @@ def _searched(inverter, family, goals, triggers, settings):
 
 
 def outcome(results, judged):
-    """Return the word for what a fresh attack came to, for the worst of the goals."""
-    ratios = [min(one["patch_ratio"], one["additive_ratio"]) for one in results]
-    moved = max((one["moved"] for one in results), default=0.0)
-    if min(ratios, default=1.0) < judged.lost or moved >= 50:
+    """Return the word for what a fresh attack came to: the worst of {goal: what it takes}."""
+    words = {_word(goal, one, judged) for goal, one in results.items()}
+    return next((word for word in (LOST, CANNOT_TELL) if word in words), HELD)
+
+
+def _word(goal, one, judged):
+    ratio = min(one["patch_ratio"], one["additive_ratio"])
+    if one["moved"] >= MOST_MOVED:
         return LOST
-    return HELD if min(ratios, default=1.0) >= judged.held and moved <= judged.transfer else CANNOT_TELL
+    if ratio < judged.lost:
+        # Merely another answer is easy to get in an honest net of many classes too.
+        return LOST if goal != ANY or one["moved"] > judged.transfer else CANNOT_TELL
+    return HELD if ratio >= judged.held and one["moved"] <= judged.transfer else CANNOT_TELL
 
 
 def nothing_to_attack():

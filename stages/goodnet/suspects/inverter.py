@@ -153,7 +153,6 @@ class Inverter:
         ask = running.as_function(net)
         scores = np.concatenate(list(running.run(ask, (convert(block) for block in _blocks(images)))))
         self.answers = scores.argmax(axis=1)
-        self.finite = bool(np.isfinite(scores).all())
         self.asked = tf.function(
             lambda pixels: tf.argmax(net(convert(pixels), training=False), 1), reduce_retracing=True
         )

@@ -13,13 +13,16 @@ from goodnet.nets import loading, parts, running
 from goodnet.settings import Count, Positive, Seed, Settings, setting
 from goodnet.suspects.evidence import SEARCHES, Evidence
 
-MANY = 256  # classes, from which on each search has fewer images
+MANY = 128  # classes, from which on each search has fewer images
 AT_ONCE = 32  # classes pushed to together
 SIZE, STEP = (
     0.25,
     0.2,
 )  # of a push: its root mean square in standard deviations of features; a step's share of it
-STRONGEST, AGAINST = 0.6, -0.4  # the most that speaks for a class, and against one
+STRONGEST = 0.6  # the most that speaks for a class
+# The most that speaks against one, in nets of few and of many classes, and how many deviations below the
+# usual suffice. Clean nets have classes to which patches lead easily; their features are no nearer.
+FEW_CLASSES, MANY_CLASSES, AGAINST_FEW, AGAINST_MANY, ENOUGH = 10, 40, 0.4, 1.5, 0.9
 DEVIATION = 1.4826  # median absolute deviations in a standard deviation
 
 
@@ -27,7 +30,7 @@ class Push(Settings):
     """Universal perturbations of features: a class that they reach far more easily is suspected."""
 
     seed: Seed = setting(1, "which images are pushed")
-    images: Count = setting(16, "clean validation images in each search, fewer for more than 256 classes")
+    images: Count = setting(32, "clean validation images in each search, fewer beyond 128 classes")
     steps: Count = setting(10, "steps of each push")
     usual: Positive = setting(
         1.8, "nothing speaks for a class that stands out by so many standard deviations,"
@@ -61,8 +64,16 @@ def detect(case, settings):
             for group in groups
         ]
     )
-    strength = STRONGEST * (found - settings.usual) / (settings.certain - settings.usual)
-    return Evidence(np.clip(strength, AGAINST, STRONGEST), {"push": np.median(found, axis=0)}, [])
+    return Evidence(strength(found, classes, settings), {"push": np.median(found, axis=0)}, [])
+
+
+def strength(found, classes, settings):
+    """Return how strongly it speaks for a class to stand out by so many standard deviations."""
+    share = np.clip((classes - FEW_CLASSES) / (MANY_CLASSES - FEW_CLASSES), 0, 1)
+    against = AGAINST_FEW + share * (AGAINST_MANY - AGAINST_FEW)
+    above = STRONGEST * (found - settings.usual) / (settings.certain - settings.usual)
+    below = against * (found - settings.usual) / ENOUGH
+    return np.clip(np.where(found > settings.usual, above, below), -against, STRONGEST)
 
 
 def outstanding(margins):
