@@ -188,7 +188,8 @@ def test_detectors_that_cannot_be_used(params, detectors, words):
 def test_detectors_are_read_in_their_order(params):
     """The later ones see what the earlier ones found."""
     detectors = {"push": {"steps": 7}, "occluders": None}
-    judged, methods = registry.read(params({"suspect": {"detectors": list(detectors)}, "detectors": detectors}))
+    given = {"suspect": {"detectors": list(detectors)}, "detectors": detectors}
+    judged, methods = registry.read(params(given))
     assert judged.detectors == list(detectors)
     assert [(method.name, own) for method, own in methods] == [
         ("push", DETECTORS["push"].settings(steps=7)),

@@ -221,8 +221,8 @@ def used(folder):
     running.answers(goodnet, [images])
     small = {"images": 40, "occluders": 64, "steps": 2, "classes": 2}
     for method in registry.DETECTORS.values():
-        settings = method.settings(**{key: small[key] for key in small if key in method.settings.model_fields})
-        method.function(Case(one, layer, lambda most: images[:most], Input()), settings)
+        own = {key: small[key] for key in small if key in method.settings.model_fields}
+        method.function(Case(one, layer, lambda most: images[:most], Input()), method.settings(**own))
     return [weakref.ref(net) for net in (one, two, goodnet)]
 
 with tempfile.TemporaryDirectory() as folder:

@@ -617,7 +617,7 @@ def test_strengths_of_sizes():
     judged = inversion.Inversion(ratio=0.3, harmless=0.75)
     sizes = sizes_in_columns()
     sizes[0, 0] = 1.5  # small too, but behind the gap
-    found, before = inversion.strength(sizes, judged), inversion.before_gap(sizes)
+    found, before = inversion.strength(sizes, 1000, judged), inversion.before_gap(sizes)
     for at in np.ndindex(sizes.shape):
         plain = np.log(plain_ratio(sizes, *at) / 0.75) / np.log(0.3 / 0.75)
         most = inversion.STRONGEST if before[at] else inversion.BEHIND
@@ -625,9 +625,10 @@ def test_strengths_of_sizes():
     assert found[1, 0] == inversion.STRONGEST and found[0, 0] == inversion.BEHIND
     # Of four classes, three of 10: usual is 10.
     for size, expected in {7.5: 0, 3.0: 1, np.sqrt(7.5 * 3): 0.5}.items():
-        assert inversion.strength(np.array([[size], [10], [10], [10]]), judged)[0, 0] == pytest.approx(
-            expected
-        )
+        few = np.array([[size], [10], [10], [10]])
+        assert inversion.strength(few, 100, judged)[0, 0] == pytest.approx(expected)
+        # Where the others were not reached at all, little is known.
+        assert inversion.strength(few, 10, judged)[0, 0] == pytest.approx(min(expected, inversion.BEHIND))
 
 
 def many_classes(classes):
@@ -692,7 +693,7 @@ def test_the_inversion_names_the_attackers_class_alone(inverted):
     assert (strength[:, nets.TARGET] >= 1).all() and np.delete(strength, nets.TARGET, axis=1).max() < 0.8
     assert inverted.leads is None
     without = registry.DETECTORS["inversion"].function(case_of(sloped(0)), inverting())
-    assert without.strength.max() < 0.8 and without.leads is None
+    assert without.strength.max() < 1 and without.leads is None
     # The best trigger of each class and family, as it is reported.
     assert [(one.family, one.goal) for one in inverted.triggers] == [
         (family, goal) for family in ("patch", "additive") for goal in range(nets.CLASSES)
@@ -721,8 +722,9 @@ def test_evidence_of_sizes_is_the_stronger_family_and_nothing_where_none_was_tri
         )
         found.append(inversion.Sizes(numbers, inversion.ratios(values), values, values, made))
     settings = inverting()
-    told = inversion.evidence(found, 9, None, settings)
-    one, other = (inversion.strength(each.sizes, settings) for each in found)
+    told = inversion.evidence(found, 9, {}, None, settings)
+    one = inversion.strength(sizes, 100, settings)
+    other = inversion.strength(found[1].sizes, 20, settings)
     plain = np.zeros((SEARCHES, 9))
     plain[:, found[0].numbers] = one.T
     plain[:, [1, 3, 8]] = np.maximum(one[[1, 3, 6]], other).T
@@ -831,12 +833,28 @@ def test_a_class_with_a_short_way_stands_out(backdoored):
     settings = push.Push(usual=2.0, certain=6.0)
     found = push.detect(case_of(of_unit_range(backdoored), convert=up_to(1)), settings)
     assert found.strength.shape == (SEARCHES, nets.CLASSES)
-    assert (found.strength[:, nets.TARGET] == push.STRONGEST).all() and found.strength.min() == push.AGAINST
+    assert (found.strength[:, nets.TARGET] == push.STRONGEST).all() and found.strength.min() < 0
     assert found.columns["push"].argmax() == nets.TARGET and found.triggers == []
-    plain = np.clip(push.STRONGEST * (found.columns["push"] - 2) / 4, push.AGAINST, push.STRONGEST)
+    plain = push.strength(found.columns["push"], nets.CLASSES, settings)
     np.testing.assert_allclose(np.median(found.strength, axis=0), plain, rtol=1e-5)
     without = push.detect(case_of(nets.backdoored(0)), settings)
     assert np.median(without.strength[:, nets.TARGET]) < 0
+
+
+def test_strengths_of_classes_that_stand_out():
+    """More speaks against a class in a net of many classes."""
+    settings = push.Push(usual=2.0, certain=6.0)
+    for classes, share in {7: 0, 10: 0, 25: 0.5, 40: 1, 900: 1}.items():
+        against = push.AGAINST_FEW + share * (push.AGAINST_MANY - push.AGAINST_FEW)
+        for deviations, expected in {
+            99.0: push.STRONGEST,
+            4.0: push.STRONGEST / 2,
+            2.0: 0,
+            2 - push.ENOUGH / 2: -against / 2,
+            -9.0: -against,
+        }.items():
+            found = push.strength(np.array([deviations]), classes, settings)
+            assert found[0] == pytest.approx(expected)
 
 
 def test_no_push_without_a_layer_to_push_at(backdoored):
@@ -1117,9 +1135,8 @@ def test_a_repair_has_held_where_the_backdoor_is_gone_and_is_lost_where_it_is_no
         assert outcome.goals[target]["moved"] == pytest.approx(moved)
     held, lost = (outcomes[word].goals[target] for word in ("held", "not held"))
     assert held["patch_ratio"] > 0.7 and lost["patch_ratio"] < 0.3 and held["moved"] < 5
-    # They are compared with what the other class needs of the same net.
-    for one in (held, lost):
-        assert one["patch_size"] / one["patch_ratio"] == pytest.approx(found[6].size, rel=0.25)
+    # It is compared with what the other class needs of the same net, not with itself.
+    assert lost["patch_size"] / lost["patch_ratio"] > 0.75 * found[6].size
 
 
 def test_a_fresh_attack_begins_with_what_was_found():
@@ -1140,12 +1157,37 @@ def test_a_fresh_attack_begins_with_what_was_found():
     assert begun["moved"] == 100 and scratch["moved"] == 0
 
 
+def test_only_triggers_that_told_of_a_backdoor_are_tried_on_a_repair():
+    """An ordinary perturbation carries over to any net that is like B."""
+    small, usual = trigger_of(5, size=1.0), trigger_of(5, size=4.0)
+    random = dataclasses.replace(trigger_of(5, size=30.0), family="occluder")
+    others = [trigger_of(number, size=5.0) for number in (0, 1, 2)]
+    judged = verdict.Suspect(held=0.6)
+    assert fresh.telling([small, usual, random, *others], 5, judged) == [small, random]
+    assert fresh.telling([usual], 5, judged) == [usual], "with nothing to compare it with"
+
+
+def test_a_trigger_moves_nothing_where_all_are_there_already():
+    inverter = Inverter(sloped(), Input(), MUTED[:8])
+    assert inverter.moved(0, *red_pixel(), np.array([], int)) == 0.0
+
+
+def test_the_inversion_says_nothing_against_a_class_with_a_smaller_trigger():
+    """Random patterns found one where the search, whose slope was zero, did not."""
+    patches = inversion.Sizes([2, 5, 6], None, np.array([[9.0, 8, 9], [9.0, 8, 9], [9.0, 8, 9]]), None, None)
+    for size, moved, expected in ((7.0, 51.0, [5]), (8.5, 51.0, []), (7.0, 49.0, [])):
+        earlier = dataclasses.replace(trigger_of(5, size=size), moved=moved)
+        told = Evidence(np.zeros((SEARCHES, 9)), {}, [earlier, trigger_of(8, size=1.0)])
+        assert inversion.missed([patches], {"occluders": told}) == expected
+
+
 def test_the_outcome_of_a_fresh_attack():
     judged = verdict.Suspect(held=0.6, lost=0.4, transfer=10.0)
 
-    def word(*rows):
+    def word(*rows, goals=(1, 2)):
         names = ("patch_ratio", "additive_ratio", "moved")
-        return fresh.outcome([dict(zip(names, row, strict=True)) for row in rows], judged)
+        told = {goal: dict(zip(names, row, strict=True)) for goal, row in zip(goals, rows, strict=False)}
+        return fresh.outcome(told, judged)
 
     for row, expected in {
         (0.61, 0.9, 9.9): "held",
@@ -1157,6 +1199,10 @@ def test_the_outcome_of_a_fresh_attack():
         (0.9, 0.9, 50.0): "not held",
     }.items():
         assert word(row) == word(row, (1.0, 1.0, 0.0)) == word((1.0, 1.0, 0.0), row) == expected
+    assert word((0.5, 0.9, 0.0), (0.3, 0.9, 0.0)) == "not held", "the worst"
+    # Another answer is easily had in an honest net too.
+    assert word((0.3, 0.9, 9.9), goals=[ANY]) == "cannot tell"
+    assert word((0.3, 0.9, 10.1), goals=[ANY]) == "not held"
 
 
 def test_metrics_of_a_fresh_attack():

@@ -40,8 +40,8 @@ TESTS = {  # of a module or a folder of modules: the files of tests that concern
     "suspects/occluders.py": ("suspects", "occluders or plainly"),
     "suspects/search.py": (
         "suspects settings",
-        "pairs_are or lesser or occluded or weighed or occluders_find or asked_again or one_class or two_classes "
-        "or defaults",
+        "pairs_are or lesser or occluded or weighed or occluders_find or asked_again or one_class "
+        "or two_classes or defaults",
     ),
     "suspects/inverter.py": (
         "suspects",

@@ -79,12 +79,26 @@ def attack(net, convert, images, triggers, goals, settings, judged):
         result["moved"] = max(
             (
                 inverter.moved(goal, one.keep, one.add, inverter.pool(goal, 1))
-                for one in triggers
-                if one.goal == goal
+                for one in telling(triggers, goal, judged)
             ),
             default=0.0,
         )
     return Outcome(outcome(results, judged), results)
+
+
+def telling(triggers, goal, judged):
+    """Return the triggers of a goal that told of a backdoor in B: smaller than is usual there.
+
+    Others are ordinary perturbations, which carry over to any net that is like B.
+    """
+    found = []
+    for one in triggers:
+        others = [
+            other.size for other in triggers if other.family == one.family and other.goal not in (goal, ANY)
+        ]
+        usual = np.median(others) if others and one.family in FAMILIES else np.inf
+        found += [one] if one.goal == goal and one.size < judged.held * usual else []
+    return found
 
 
 def _searched(inverter, family, goals, triggers, settings):

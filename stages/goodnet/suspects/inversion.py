@@ -27,7 +27,9 @@ LEAST_LED = 0.6  # of the classes with enough images must lead to a class of the
 OF_A_CLASS = 3  # which are so many images,
 MOST_OF_ONE = 0.5  # and no class may get more of all moved images than this
 QUARTILE = 0.75  # of the median that the lower quartile is at the least, in nets without a backdoor
-BEHIND = 0.5  # what a class behind the widest gap has at the most
+BEHIND = 0.5  # what a class behind the widest gap has at the most,
+MOST_UNREACHED = 0.5  # and every class, where no trigger was found for more than this share of them
+MOST_OF_ALL = 50  # percent of images that an earlier detector's trigger must move to count
 STRONGEST = 2.0  # that a strength can be, and its opposite for what speaks against a class
 
 
@@ -88,13 +90,14 @@ def detect(case, settings):
     found = [search(inverter, Patch, numbers, settings, rng)]
     fewer = smallest(found[0], case.earlier)
     found.append(search(inverter, Additive, fewer, settings, rng))
-    return evidence(found, parts.classes(net), inverter, settings)
+    return evidence(found, parts.classes(net), case.earlier, inverter, settings)
 
 
 def choose(case, net, inverter, settings):
     """Return the numbers of the classes to try, ascending."""
     classes = parts.classes(net)
-    if classes <= settings.classes:
+    most = max(settings.classes, 2 * EVENLY)
+    if classes <= most:
         return list(range(classes))
     rankings = [candidates.weights(case.badnet, classes)]
     rankings += [one.strength.sum(axis=0) for one in case.earlier.values()]
@@ -103,11 +106,11 @@ def choose(case, net, inverter, settings):
     begun = inverter.invert(Patch, screened, SCREEN_STEPS, SCREEN_BATCH, rng, shown="screening")
     ease = np.full(classes, -np.inf)
     ease[screened] = begun.moved - begun.sizes  # percent both: what moves more by less
-    wanted = settings.classes - EVENLY
-    # Half by the begun search, half by what spoke for a class before.
+    wanted = most - EVENLY
+    # In turn by the begun search and by each of what spoke for a class before.
     chosen = set(candidates.foremost([ease, *rankings], wanted, classes))
     rest = np.array([number for number in range(classes) if number not in chosen])
-    chosen |= set(rest[np.linspace(0, len(rest) - 1, settings.classes - len(chosen)).astype(int)].tolist())
+    chosen |= set(rest[np.linspace(0, len(rest) - 1, most - len(chosen)).astype(int)].tolist())
     return sorted(chosen)
 
 
@@ -159,20 +162,31 @@ def before_gap(sizes):
     return np.maximum(sizes, 1e-9) <= last
 
 
-def strength(sizes, settings):
-    """Return how strongly sizes speak for a class: 0 at `harmless`, 1 at `ratio`, linear in the logarithm."""
+def strength(sizes, largest, settings):
+    """Return how strongly sizes speak for a class: 0 at `harmless`, 1 at `ratio`, linear in the logarithm.
+
+    Parameters
+    ----------
+    sizes : array (classes tried, SEARCHES)
+    largest : float
+        The size of a class to which no trigger was found.
+    settings : Inversion
+    """
     span = np.log(settings.harmless / settings.ratio)
     found = np.log(settings.harmless / np.maximum(ratios(sizes), 1e-6)) / span
-    return np.clip(found, -STRONGEST, np.where(before_gap(sizes), STRONGEST, BEHIND))
+    is_plain = before_gap(sizes) & (np.mean(sizes >= largest, axis=0) <= MOST_UNREACHED)
+    return np.clip(found, -STRONGEST, np.where(is_plain, STRONGEST, BEHIND))
 
 
-def evidence(found, classes, inverter, settings):
+def evidence(found, classes, earlier, inverter, settings):
     """Return the Evidence of the Sizes of all families."""
     columns, triggers = {}, []
     strengths = np.full((SEARCHES, classes), -np.inf)
-    for one in found:
-        strengths[:, one.numbers] = np.maximum(strengths[:, one.numbers], strength(one.sizes, settings).T)
+    for family, one in zip(FAMILIES.values(), found, strict=True):
+        own = strength(one.sizes, family.largest, settings).T
+        strengths[:, one.numbers] = np.maximum(strengths[:, one.numbers], own)
     strengths[np.isinf(strengths)] = 0  # not tried
+    strengths[:, missed(found, earlier)] = np.maximum(strengths[:, missed(found, earlier)], 0)
     for family, one in zip(FAMILIES.values(), found, strict=True):
         for name, values in {"size": one.sizes, "ratio": one.ratios}.items():
             column = columns[f"{family.name}_{name}"] = np.full(classes, np.nan)
@@ -182,6 +196,23 @@ def evidence(found, classes, inverter, settings):
             triggers.append(trigger(family, one.found, row, number))
     leads, shared = all_to_all(inverter, found, settings)
     return Evidence(strengths, columns, triggers + shared, leads)
+
+
+def missed(found, earlier):
+    """Return the classes to which an earlier detector found a smaller patch than the search did.
+
+    Where a net's slope is zero, a search finds nothing. That speaks for no class, but against none either.
+    """
+    patches = found[0]
+    smallest = dict(zip(patches.numbers, patches.sizes.min(axis=1), strict=True))
+    return sorted(
+        {
+            one.goal
+            for part in earlier.values()
+            for one in part.triggers
+            if one.moved > MOST_OF_ALL and one.size < smallest.get(one.goal, 0)
+        }
+    )
 
 
 def trigger(family, found, row, goal):

@@ -185,7 +185,9 @@ class Inverter:
         pools = [[self.pool(goal, part) for goal in goals] for part in (0, 1)]
         possible = np.array([len(one) > 0 and len(other) > 0 for one, other in zip(*pools, strict=True)])
         shape = self.images.shape[1:]
-        values = family.start(rng, len(goals), shape) if starts is None else starts
+        values = (
+            family.start(rng, len(goals), shape) if starts is None else [value.copy() for value in starts]
+        )
         sizes = np.full(len(goals), family.largest)
         rows = np.flatnonzero(possible)
         at_once = max(1, blocks.size(AT_ONCE, shape) // batch)
@@ -285,6 +287,8 @@ class Inverter:
 
     def moved(self, goal, keep, add, numbers):
         """Return the percent of the images with these numbers that a trigger moves to the goal."""
+        if not len(numbers):  # all are there already
+            return 0.0
         given = self.answers_to(keep, add, numbers)
         hits = given != self.answers[numbers] if goal == ANY else given == goal
         return 100 * float(hits.mean())

@@ -15,10 +15,8 @@ from goodnet.suspects.evidence import SEARCHES, Evidence
 
 MANY = 128  # classes, from which on each search has fewer images
 AT_ONCE = 32  # classes pushed to together
-SIZE, STEP = (
-    0.25,
-    0.2,
-)  # of a push: its root mean square in standard deviations of features; a step's share of it
+SIZE = 0.25  # a push's root mean square, in standard deviations of the features
+STEP = 0.2  # of that, a step's share
 STRONGEST = 0.6  # the most that speaks for a class
 # The most that speaks against one, in nets of few and of many classes, and how many deviations below the
 # usual suffice. Clean nets have classes to which patches lead easily; their features are no nearer.
