@@ -5,7 +5,7 @@ from goodnet.images import datasets, inputs
 from goodnet.nets import loading, parts
 from goodnet.process import commands
 from goodnet.process.stages import stage
-from goodnet.suspects import findings, fresh, inversion, verdict
+from goodnet.suspects import findings, fresh, inversion
 
 
 @stage(
@@ -19,19 +19,18 @@ from goodnet.suspects import findings, fresh, inversion, verdict
     outputs={"metrics": "how the repaired net withstood it"},
 )
 def main(args):
-    judged = args.params.settings(verdict.Suspect, "suspect")
     settings = args.params.settings(inversion.Inversion, "detectors", "inversion")
     evidence, found = findings.read(args.evidence)
     goals = findings.goals(found)
     if not goals:
-        outputs.write_json(args.metrics, fresh.nothing_to_attack())
+        outputs.write_json(args.metrics, fresh.figures([]))
         return
     net = loading.load(args.repaired)
     convert = inputs.of_net(args.params, args.net, parts.input_shape(net)[-1])
     images = datasets.spread(datasets.Images(args.valid, parts.input_shape(net), None), settings.images)[0]
     triggers = [one for part in evidence.values() for one in part.triggers]
-    outcome = fresh.attack(net, convert, images, triggers, goals, settings, judged)
-    outputs.write_json(args.metrics, fresh.metrics(outcome))
+    results = fresh.attack(net, convert, images, triggers, goals, settings)
+    outputs.write_json(args.metrics, fresh.figures(results))
 
 
 if __name__ == "__main__":

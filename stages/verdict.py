@@ -3,7 +3,7 @@
 from goodnet.files import outputs
 from goodnet.process import commands
 from goodnet.process.stages import stage
-from goodnet.suspects import findings
+from goodnet.suspects import findings, fresh
 
 
 @stage(
@@ -17,7 +17,11 @@ from goodnet.suspects import findings
 def main(args):
     evidence, found = findings.read(args.evidence)
     names = sorted(args.params.value("repairs"))  # whatever else lies in the folder
-    outcomes = {name: outputs.read_json(args.attacks / f"{name}.json") for name in names}
+    attacks = {name: outputs.read_json(args.attacks / f"{name}.json") for name in names}
+    judged = args.params.settings(fresh.Attack, "attack")
+    outcomes = {
+        name: {"outcome": fresh.outcome(one["goals"], judged), **one} for name, one in attacks.items()
+    }
     outputs.write_json(args.metrics, findings.metrics(evidence, found, outcomes))
 
 

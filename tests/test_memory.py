@@ -15,7 +15,7 @@ from goodnet.nets import deepid, loading
 from goodnet.suspects import findings, verdict
 from goodnet.suspects.evidence import SEARCHES, Evidence
 
-pytestmark = pytest.mark.long(minutes=0.5)
+pytestmark = pytest.mark.long(minutes=1)
 
 FLAGS = {  # of each stage
     "profile_channels": {

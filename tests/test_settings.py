@@ -15,7 +15,7 @@ from goodnet.pruning.rankings.registry import RANKINGS
 from goodnet.repairs import plans
 from goodnet.repairs.registry import TUNINGS
 from goodnet.settings import Count, Drop, Percent, Positive, Seed, Settings, Share, setting
-from goodnet.suspects import registry, verdict
+from goodnet.suspects import fresh, registry, verdict
 from goodnet.suspects.registry import DETECTORS
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -44,6 +44,7 @@ def test_all_defaults_are_those_of_params_yaml(group):
         assert [key for key, *_ in method.settings.described()] == list(block or {})
         assert method.meaning and method.meaning[-1] == "."
     assert verdict.Suspect().model_dump() == PARAMS["suspect"]
+    assert fresh.Attack().model_dump() == PARAMS["attack"]
     assert training.DemoBadnet().model_dump() == PARAMS["demo_badnet"]
 
 

@@ -16,7 +16,6 @@ from goodnet.files import outputs
 from goodnet.images import triggers
 from goodnet.images.inputs import Input, up_to
 from goodnet.nets import parts
-from goodnet.params import Params
 from goodnet.suspects import (
     candidates,
     findings,
@@ -1123,17 +1122,16 @@ def test_too_few_images_are_refused():
 
 
 def test_a_repair_has_held_where_the_backdoor_is_gone_and_is_lost_where_it_is_not(inverted):
-    settings, judged, target = inverting(), verdict.Suspect(), nets.TARGET
+    settings, judged, target = inverting(), fresh.Attack(), nets.TARGET
     found = {one.goal: one for one in inverted.triggers if one.family == "patch"}
     outcomes = {}
     for word, net in {"held": sloped(0), "not held": sloped()}.items():
-        outcome = outcomes[word] = fresh.attack(
-            net, Input(), MUTED, [found[target], found[6]], [target], settings, judged
-        )
-        assert outcome.word == word and list(outcome.goals) == [target]
+        results = fresh.attack(net, Input(), MUTED, [found[target], found[6]], [target], settings)
+        assert fresh.outcome(results, judged) == word and [one["class"] for one in results] == [target]
+        outcomes[word] = results[0]
         moved = moved_plainly(net, target, found[target].keep, found[target].add, MUTED[1::2])
-        assert outcome.goals[target]["moved"] == pytest.approx(moved)
-    held, lost = (outcomes[word].goals[target] for word in ("held", "not held"))
+        assert outcomes[word]["moved"] == pytest.approx(moved)
+    held, lost = outcomes["held"], outcomes["not held"]
     assert held["patch_ratio"] > 0.7 and lost["patch_ratio"] < 0.3 and held["moved"] < 5
     # It is compared with what the other class needs of the same net, not with itself.
     assert lost["patch_size"] / lost["patch_ratio"] > 0.75 * found[6].size
@@ -1148,10 +1146,7 @@ def test_a_fresh_attack_begins_with_what_was_found():
     others = [dataclasses.replace(one, keep=np.ones_like(keep), add=np.zeros_like(add)) for one in others]
     results = []
     for triggers_found in ([known, *others], others):
-        outcome = fresh.attack(
-            net, Input(), MUTED, triggers_found, [nets.TARGET], inverting(steps=20), verdict.Suspect()
-        )
-        results.append(outcome.goals[nets.TARGET])
+        results += fresh.attack(net, Input(), MUTED, triggers_found, [nets.TARGET], inverting(steps=20))
     begun, scratch = results
     assert begun["patch_size"] < 2 < 5 < scratch["patch_size"]
     assert begun["moved"] == 100 and scratch["moved"] == 0
@@ -1162,9 +1157,8 @@ def test_only_triggers_that_told_of_a_backdoor_are_tried_on_a_repair():
     small, usual = trigger_of(5, size=1.0), trigger_of(5, size=4.0)
     random = dataclasses.replace(trigger_of(5, size=30.0), family="occluder")
     others = [trigger_of(number, size=5.0) for number in (0, 1, 2)]
-    judged = verdict.Suspect(held=0.6)
-    assert fresh.telling([small, usual, random, *others], 5, judged) == [small, random]
-    assert fresh.telling([usual], 5, judged) == [usual], "with nothing to compare it with"
+    assert fresh.telling([small, usual, random, *others], 5) == [small, random]
+    assert fresh.telling([usual], 5) == [usual], "with nothing to compare it with"
 
 
 def test_a_trigger_moves_nothing_where_all_are_there_already():
@@ -1182,12 +1176,12 @@ def test_the_inversion_says_nothing_against_a_class_with_a_smaller_trigger():
 
 
 def test_the_outcome_of_a_fresh_attack():
-    judged = verdict.Suspect(held=0.6, lost=0.4, transfer=10.0)
+    judged = fresh.Attack(held=0.6, lost=0.4, transfer=10.0)
 
-    def word(*rows, goals=(1, 2)):
+    def word(*rows, goals=(1, 2), compared=True):
         names = ("patch_ratio", "additive_ratio", "moved")
-        told = {goal: dict(zip(names, row, strict=True)) for goal, row in zip(goals, rows, strict=False)}
-        return fresh.outcome(told, judged)
+        told = [dict(zip(names, row, strict=True)) | {"compared": compared} for row in rows]
+        return fresh.outcome([one | {"class": goal} for one, goal in zip(told, goals, strict=False)], judged)
 
     for row, expected in {
         (0.61, 0.9, 9.9): "held",
@@ -1201,19 +1195,18 @@ def test_the_outcome_of_a_fresh_attack():
         assert word(row) == word(row, (1.0, 1.0, 0.0)) == word((1.0, 1.0, 0.0), row) == expected
     assert word((0.5, 0.9, 0.0), (0.3, 0.9, 0.0)) == "not held", "the worst"
     # Another answer is easily had in an honest net too.
-    assert word((0.3, 0.9, 9.9), goals=[ANY]) == "cannot tell"
-    assert word((0.3, 0.9, 10.1), goals=[ANY]) == "not held"
+    assert word((0.3, 0.9, 9.9), goals=["any"]) == "cannot tell"
+    assert word((0.3, 0.9, 10.1), goals=["any"]) == "not held"
+    # An attack that reaches no class at all shows nothing.
+    assert word((1.0, 1.0, 0.0), compared=False) == "cannot tell"
+    assert word() == "nothing to attack"
 
 
-def test_metrics_of_a_fresh_attack():
-    row = {"patch_size": 4.0, "patch_ratio": 0.9, "additive_size": 2.0, "additive_ratio": 0.7, "moved": 3.0}
-    attacked = fresh.Outcome("held", {5: row, ANY: row | {"patch_ratio": 0.65, "moved": 8.0}})
-    reported = fresh.metrics(attacked)
-    assert (reported["outcome"], reported["ratio"], reported["moved"]) == ("held", 0.65, 8.0)
-    assert [one["class"] for one in reported["goals"]] == [5, "any"] and reported["goals"][0] == {
-        "class": 5
-    } | row
-    assert fresh.nothing_to_attack() == {"outcome": "nothing to attack"}
+def test_figures_of_a_fresh_attack():
+    one = {"class": 5, "patch_ratio": 0.9, "additive_ratio": 0.7, "moved": 3.0}
+    other = one | {"class": "any", "patch_ratio": 0.65, "moved": 8.0}
+    assert fresh.figures([one, other]) == {"ratio": 0.65, "moved": 8.0, "goals": [one, other]}
+    assert fresh.figures([]) == {"goals": []}
 
 
 # The stages.
@@ -1235,50 +1228,24 @@ def test_the_stages_from_a_net_to_its_verdict(tmp_path):
     assert set(evidence) == {"occluders", "push", "inversion"} and found.named == [nets.TARGET]
     files = {"repaired": "net.keras", "evidence": "found.h5", "metrics": "attack/kept.json"}
     bench.stage("attack", net="it", valid="valid.h5", **files)
+    one = {"class": nets.TARGET, "compared": True, "patch_ratio": 0.9, "additive_ratio": 1.2, "moved": 3.0}
+    withstood = fresh.figures([one])
     for name in ("clean", "no_longer_in_params"):
-        (tmp_path / f"attack/{name}.json").write_text('{"outcome": "held"}')
+        (tmp_path / f"attack/{name}.json").write_text(json.dumps(withstood))
     bench.stage("verdict", evidence="found.h5", attacks="attack", metrics="verdict.json")
     reported = outputs.read_json(tmp_path / "verdict.json")
     assert (reported["verdict"], reported["named"], reported["stable"]) == ("backdoored", str(nets.TARGET), 3)
     assert [one["name"] for one in reported["repaired"]] == ["clean", "kept"]
     assert (reported["lost_in"], reported["held_in"], reported["cannot_tell_in"]) == ("kept", "clean", "none")
     attacked = outputs.read_json(tmp_path / "attack/kept.json")
-    assert attacked["outcome"] == "not held" and attacked["ratio"] < 0.3
+    assert attacked["ratio"] < 0.3
     assert [one["class"] for one in attacked["goals"]] == [nets.TARGET]
-    assert reported["repaired"][1] == {"name": "kept"} | attacked
+    assert reported["repaired"][1] == {"name": "kept", "outcome": "not held"} | attacked
 
     findings.write(tmp_path / "none.h5", {}, verdict.of({"push": told({})}, verdict.Suspect()))
     files = {"repaired": "net.keras", "evidence": "none.h5", "metrics": "none.json"}
     bench.stage("attack", net="it", valid="valid.h5", **files)
-    assert outputs.read_json(tmp_path / "none.json") == {"outcome": "nothing to attack"}
-
-
-def test_which_detectors_params_name(tmp_path):
-    bench = Workbench(tmp_path, nets.backdoored(), np.zeros(16), MUTED[:16])
-    path = tmp_path / "params.yaml"
-
-    def read(detectors):
-        bench.configure(push={"steps": 3})
-        path.write_text(path.read_text().replace(named, f"detectors: {json.dumps(detectors)}"))
-        judged, methods = registry.read(Params(path))
-        return judged, [(method.name, own) for method, own in methods]
-
-    bench.configure()
-    lines = path.read_text().split("suspect:")[1].split("\n")
-    start = next(at for at, line in enumerate(lines) if line.strip() == "detectors:")
-    named = "\n".join(
-        [lines[start].strip(), *(line for line in lines[start + 1 :] if line.startswith("  - "))]
-    )
-    judged, methods = read(["push", "occluders"])
-    assert judged.detectors == ["push", "occluders"] and [name for name, _ in methods] == judged.detectors
-    assert methods[0][1].steps == 3
-    for wrong, said in (
-        (["push", "nosuch"], "suspect.detectors is 'nosuch'; it can be occluders, push, inversion"),
-        (["push", "push"], "name each detector once"),
-        ([], "one at least"),
-    ):
-        with pytest.raises(InputError, match=said):
-            read(wrong)
+    assert outputs.read_json(tmp_path / "none.json") == {"goals": []}
 
 
 # Triggers.

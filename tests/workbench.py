@@ -29,7 +29,10 @@ class Workbench:
             "profile": {"layer": layer},
             "prune": {"order": order},
             "repairs": {} if repairs is None else repairs,
-            **{name: copy.deepcopy(PARAMS[name]) for name in ("rankings", "tunings", "detectors", "suspect")},
+            **{
+                name: copy.deepcopy(PARAMS[name])
+                for name in ("rankings", "tunings", "detectors", "suspect", "attack")
+            },
         }
         for name, settings in blocks.items():
             block = next(

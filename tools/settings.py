@@ -15,6 +15,7 @@ from goodnet.repairs.plans import Line
 from goodnet.repairs.registry import TUNINGS
 from goodnet.report import markdown
 from goodnet.settings import Settings
+from goodnet.suspects.fresh import Attack
 from goodnet.suspects.registry import DETECTORS
 from goodnet.suspects.verdict import Suspect
 
@@ -31,6 +32,7 @@ def blocks():
     yield ("repairs", "*"), Line, Line.meaning()
     yield from methods("tunings", TUNINGS)
     yield ("suspect",), Suspect, Suspect.meaning()
+    yield ("attack",), Attack, Attack.meaning()
     yield from methods("detectors", DETECTORS)
     for key, kind in {"demo_data": DemoData, "demo_badnet": DemoBadnet}.items():
         yield (key,), kind, kind.meaning()

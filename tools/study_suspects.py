@@ -274,13 +274,13 @@ def held(subject, name, settings, folder):
         repaired(subject, name, settings, net_path)
     net = loading.load(net_path)
     images = subject.valid()[0]
-    judge, settings = verdict.Suspect(), inversion.Inversion()
+    settings = inversion.Inversion()
     started = time.monotonic()
     shown = images[datasets.evenly(len(images), settings.images)].astype(np.float32)
     triggers = [one for part in evidence.values() for one in part.triggers]
-    outcome = fresh.attack(net, subject.convert, shown, triggers, goals, settings, judge)
+    results = fresh.attack(net, subject.convert, shown, triggers, goals, settings)
     seconds = round(time.monotonic() - started, 1)
-    told = fresh.metrics(outcome)
+    told = fresh.figures(results)
     pictures, labels = subject.test()
     right = zoo.asked(net, subject.convert, pictures) == labels
     row = {
@@ -291,7 +291,7 @@ def held(subject, name, settings, folder):
         "repair": name,
         "accuracy": metrics.percent(right.sum(), len(right)),
         "true_attack": max(zoo.successes(net, subject.convert, subject.triggers(), pictures, labels)),
-        "outcome": told["outcome"],
+        "outcome": fresh.outcome(results, fresh.Attack()),
         "ratio": round(told["ratio"], 3),
         "moved": round(told["moved"], 1),
         "seconds": seconds,

@@ -32,12 +32,13 @@ def write(path, evidence, found):
         words = {name: getattr(found, name) for name in ("word", "named", "doubtful", "stable", "reason")}
         words["leads"] = found.leads and vars(found.leads) | {"to": list(found.leads.to.items())}
         file.attrs["verdict"] = json.dumps(words)
+        # The order stands here: groups that track it note the time as well, and no two files were the same.
+        file.attrs["columns"] = json.dumps({name: list(one.columns) for name, one in evidence.items()})
         file["totals"] = found.totals
-        parts = file.create_group("evidence", track_order=True)
         for name, one in evidence.items():
-            group = parts.create_group(name)
+            group = file.create_group(f"evidence/{name}")
             group["strength"] = one.strength
-            columns = group.create_group("columns", track_order=True)
+            columns = group.create_group("columns")
             for column, values in one.columns.items():
                 columns[column] = values
             triggers = group.create_group("triggers")
@@ -57,12 +58,13 @@ def read(path):
         words = json.loads(file.attrs["verdict"])
         leads = words["leads"] and Leads(**words["leads"] | {"to": dict(words["leads"]["to"])})
         found = verdict.Verdict(**words | {"leads": leads}, totals=file["totals"][()])
-        for name, group in file["evidence"].items():
+        for name, names_of_columns in json.loads(file.attrs["columns"]).items():
+            group = file[f"evidence/{name}"]
             triggers = [
                 Trigger(**_numbers(its.attrs), keep=its["keep"][()], add=its["add"][()])
                 for its in group["triggers"].values()
             ]
-            columns = {column: values[()] for column, values in group["columns"].items()}
+            columns = {column: group["columns"][column][()] for column in names_of_columns}
             evidence[name] = Evidence(group["strength"][()], columns, triggers)
     return evidence, found
 
@@ -93,7 +95,7 @@ def metrics(evidence, found, outcomes=None):
         {detector: Evidence}.
     found : verdict.Verdict
     outcomes : dict, optional
-        {repair: what reports/attack/<repair>.json holds}.
+        {repair: what reports/attack/<repair>.json holds, and the "outcome"}.
     """
     totals = np.median(found.totals, axis=0)
     unnamed = np.delete(totals, found.named)

@@ -6,11 +6,10 @@ were not named. A repair has held only if both families need for the named class
 the others, and what was found for B no longer moves images.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from goodnet.nets import loading, parts
+from goodnet.settings import Percent, Positive, Settings, setting
 from goodnet.suspects import inversion
 from goodnet.suspects.evidence import SEARCHES
 from goodnet.suspects.inverter import ANY, FAMILIES, Inverter
@@ -18,28 +17,23 @@ from goodnet.suspects.inverter import ANY, FAMILIES, Inverter
 HELD, LOST, CANNOT_TELL, NOT_ATTACKED = "held", "not held", "cannot tell", "nothing to attack"
 OTHERS = 6  # classes that nobody named, against which is compared
 MOST_MOVED = 50  # percent of images that a trigger of B may still move before a repair counts as lost
+SMALL = 0.6  # of the usual size in B: a trigger that is larger told of no backdoor
 ROOM = 0.1  # of a mask that B's trigger starts from, everywhere, so that it can move and grow
 
 
-@dataclass
-class Outcome:
-    """How a repaired net withstands a fresh attack.
+class Attack(Settings):
+    """When a repair has held against a fresh attack."""
 
-    Parameters
-    ----------
-    word : str
-        HELD, LOST or CANNOT_TELL.
-    goals : dict
-        {class or ANY: {"patch_size", "patch_ratio", "additive_size", "additive_ratio", "moved"}}: the
-        smallest triggers, their sizes against the median of the other classes, and the percent of images
-        that the best trigger of B moves.
-    """
-
-    word: str
-    goals: dict
+    held: Positive = setting(0.6, "if the attack needs at least this of what it needs for other classes;")
+    lost: Positive = setting(
+        0.4, "if it needs less than this, the repair has not held; between, nobody can tell"
+    )
+    transfer: Percent = setting(
+        10, "and if B's triggers move at most so many percent of images to their classes"
+    )
 
 
-def attack(net, convert, images, triggers, goals, settings, judged):
+def attack(net, convert, images, triggers, goals, settings):
     """Attack a repaired net anew.
 
     Parameters
@@ -53,11 +47,13 @@ def attack(net, convert, images, triggers, goals, settings, judged):
     goals : list of int
         The classes named for B, and ANY for an all-to-all backdoor.
     settings : inversion.Inversion
-    judged : verdict.Suspect
 
     Returns
     -------
-    Outcome
+    list of dict
+        For each goal its "class" ("any" for ANY), the sizes of the smallest triggers, their ratios to the
+        median of the other classes, whether those could be reached at all ("compared"), and the percent of
+        images that the best trigger of B moves.
     """
     loading.make_reproducible(settings.seed)
     inverter = Inverter(parts.with_logits(net), convert, images)
@@ -69,24 +65,21 @@ def attack(net, convert, images, triggers, goals, settings, judged):
         family.name: _searched(inverter, family, [*goals, *others], triggers, settings)
         for family in FAMILIES.values()
     }
-    results = {}
+    results = []
     for place, goal in enumerate(goals):
-        result = results[goal] = {}
+        result = {"class": "any" if goal == ANY else goal}
         for name, sizes in found.items():
             usual = float(np.median(sizes[len(goals) :])) if others else FAMILIES[name].largest
             result[f"{name}_size"] = float(sizes[place].min())
             result[f"{name}_ratio"] = float(sizes[place].min() / max(usual, 1e-9))
-        result["moved"] = max(
-            (
-                inverter.moved(goal, one.keep, one.add, inverter.pool(goal, 1))
-                for one in telling(triggers, goal, judged)
-            ),
-            default=0.0,
-        )
-    return Outcome(outcome(results, judged), results)
+            result["compared"] = result.get("compared", False) or usual < FAMILIES[name].largest
+        numbers = inverter.pool(goal, 1)
+        moved = [inverter.moved(goal, one.keep, one.add, numbers) for one in telling(triggers, goal)]
+        results.append(result | {"moved": max(moved, default=0.0)})
+    return results
 
 
-def telling(triggers, goal, judged):
+def telling(triggers, goal):
     """Return the triggers of a goal that told of a backdoor in B: smaller than is usual there.
 
     Others are ordinary perturbations, which carry over to any net that is like B.
@@ -97,7 +90,7 @@ def telling(triggers, goal, judged):
             other.size for other in triggers if other.family == one.family and other.goal not in (goal, ANY)
         ]
         usual = np.median(others) if others and one.family in FAMILIES else np.inf
-        found += [one] if one.goal == goal and one.size < judged.held * usual else []
+        found += [one] if one.goal == goal and one.size < SMALL * usual else []
     return found
 
 
@@ -126,36 +119,33 @@ def _searched(inverter, family, goals, triggers, settings):
     return found.sizes.reshape(-1, SEARCHES)
 
 
+def figures(results):
+    """Return what is reported of a fresh attack, of all goals together."""
+    if not results:
+        return {"goals": []}
+    ratio = min(min(one["patch_ratio"], one["additive_ratio"]) for one in results)
+    return {"ratio": ratio, "moved": max(one["moved"] for one in results), "goals": results}
+
+
 def outcome(results, judged):
-    """Return the word for what a fresh attack came to: the worst of {goal: what it takes}."""
-    words = {_word(goal, one, judged) for goal, one in results.items()}
-    return next((word for word in (LOST, CANNOT_TELL) if word in words), HELD)
+    """Return the word for what a fresh attack came to: that of the worst goal.
+
+    Parameters
+    ----------
+    results : list of dict
+        From `attack`.
+    judged : Attack
+    """
+    words = {_word(one, judged) for one in results}
+    return next((word for word in (LOST, CANNOT_TELL, HELD) if word in words), NOT_ATTACKED)
 
 
-def _word(goal, one, judged):
+def _word(one, judged):
     ratio = min(one["patch_ratio"], one["additive_ratio"])
     if one["moved"] >= MOST_MOVED:
         return LOST
     if ratio < judged.lost:
         # Merely another answer is easy to get in an honest net of many classes too.
-        return LOST if goal != ANY or one["moved"] > judged.transfer else CANNOT_TELL
-    return HELD if ratio >= judged.held and one["moved"] <= judged.transfer else CANNOT_TELL
-
-
-def nothing_to_attack():
-    """Return the figures of a repair of a net in which nothing was named."""
-    return {"outcome": NOT_ATTACKED}
-
-
-def metrics(attacked):
-    """Return what is reported of an Outcome."""
-
-    def worst(name, choose):
-        return choose(one[name] for one in attacked.goals.values())
-
-    return {
-        "outcome": attacked.word,
-        "ratio": min(worst("patch_ratio", min), worst("additive_ratio", min)),
-        "moved": worst("moved", max),
-        "goals": [{"class": "any" if goal == ANY else goal, **one} for goal, one in attacked.goals.items()],
-    }
+        return LOST if one["class"] != "any" or one["moved"] > judged.transfer else CANNOT_TELL
+    is_held = one["compared"] and ratio >= judged.held and one["moved"] <= judged.transfer
+    return HELD if is_held else CANNOT_TELL

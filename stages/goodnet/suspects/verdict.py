@@ -19,19 +19,12 @@ ALIKE = 1e-3  # of the range of pixels: images that differ by less are the same 
 
 
 class Suspect(Settings):
-    """Who the attacker's classes are, and whether a repair has held, from clean images alone."""
+    """Who the attacker's classes are, from clean images alone."""
 
     detectors: list[Text] = setting(
         ["occluders", "push", "inversion"], "what looks for them, in this order; what they find is added up"
     )
     doubtful: Positive = setting(0.8, "strengths that add up to this, but not to 1, are called doubtful")
-    held: Positive = setting(
-        0.6, "a repair has held if a fresh attack on it needs at least this of what other classes need;"
-    )
-    lost: Positive = setting(0.4, "if it needs less than this, the repair has not; between, nobody can tell")
-    transfer: Positive = setting(
-        10.0, "and if B's triggers move at most so many percent of images to their classes"
-    )
 
 
 @dataclass
