@@ -905,10 +905,11 @@ def told(strength, name="push", leads=None, classes=8, **columns):
         ({5: [0.7, 0.7, 0.7]}, None, ("no sign of a backdoor", [], [], 3)),
         ({5: [1.2, 1.0, 1.5], 2: 1.1}, None, ("backdoored", [2, 5], [], 3)),
         ({5: [1.2, 0.1, 1.5], 1: 1.1, 2: [0.9, 0.9, 0.1]}, None, ("backdoored", [1, 5], [2], 2)),
-        ({5: [0.1, 0.1, 1.5]}, None, ("cannot tell", [], [5], 2)),
+        ({5: [0.1, 0.41, 1.5]}, None, ("cannot tell", [], [5], 2)),
+        ({5: [0.1, 0.39, 1.5]}, None, ("no sign of a backdoor", [], [], 2)),  # one search alone is chance
         ({5: [0.1, 0.85, 0.9]}, None, ("cannot tell", [], [5], 3)),
         ({5: [0.1, 0.75, 0.9]}, None, ("no sign of a backdoor", [], [], 3)),
-        ({5: [0.1, 0.1, 1.5]}, Leads(90.0, {0: 1}, 2), ("backdoored", [], [5], 2)),
+        ({5: [0.1, 0.5, 1.5]}, Leads(90.0, {0: 1}, 2), ("backdoored", [], [5], 2)),
         ({5: 1.2}, Leads(90.0, {0: 1}, 2), ("backdoored", [5], [], 3)),
     ],
 )

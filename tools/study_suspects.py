@@ -195,25 +195,28 @@ def public_triggers(name, shared):
 
 def judged(subject, folder):
     """Judge a net, unless that is done; return what its row says."""
-    path = folder / "judged" / f"{subject.name}.json"
-    if path.exists():
-        return outputs.read_json(path)
-    images = subject.valid()[0]
-    net, (settings, detectors) = subject.load(), registry.defaults()
-    started = time.monotonic()
-    case = Case(
-        net,
-        splitting.find(parts.config(net), Path(subject.name)),
-        lambda most: images[datasets.evenly(len(images), most)].astype(np.float32),
-        subject.convert,
-    )
-    evidence, found = verdict.judge(case, detectors, settings)
-    seconds = round(time.monotonic() - started, 1)
-    findings.write(path.with_suffix(".h5"), evidence, found)
+    path = folder / "judged" / f"{subject.name}.h5"
+    settings, detectors = registry.defaults()
+    timed = path.with_suffix(".json")
+    if not timed.exists():
+        images, net = subject.valid()[0], subject.load()
+        started = time.monotonic()
+        case = Case(
+            net,
+            splitting.find(parts.config(net), Path(subject.name)),
+            lambda most: images[datasets.evenly(len(images), most)].astype(np.float32),
+            subject.convert,
+        )
+        findings.write(path, *verdict.judge(case, detectors, settings))
+        outputs.write_json(timed, {"seconds": round(time.monotonic() - started, 1)})
+    evidence, found = findings.read(path)
+    if not found.reason:  # the rule may be another one by now
+        evidence["inversion"].leads = found.leads
+        found = verdict.of(evidence, settings)
     targets = [target for target in subject.targets if target is not None]
     totals = np.median(found.totals, axis=0)
     others = np.delete(totals, targets)
-    row = {
+    return {
         "net": subject.name,
         "group": subject.group,
         "kind": subject.kind,
@@ -226,10 +229,8 @@ def judged(subject, folder):
         "stable": found.stable,
         "strength_of_target": round(float(totals[targets].min()), 2) if targets else "",
         "next_strength": round(float(others.max()), 2),
-        "seconds": seconds,
+        "seconds": outputs.read_json(timed)["seconds"],
     }
-    outputs.write_json(path, row)
-    return row
 
 
 def repaired(subject, name, settings, path):

@@ -1,8 +1,7 @@
 """The verdict on a net: the evidence of all detectors put together.
 
 The rule: each search of each detector gives each class a strength; a class is named if they add up to at
-least 1 in two of three searches. Where they come near that, or reach it in one search only, the verdict is
-"cannot tell".
+least 1 in two of three searches. Where they come near that, the verdict is "cannot tell".
 """
 
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from goodnet.settings import Positive, Settings, Text, setting
 from goodnet.suspects.evidence import SEARCHES, Leads
 
 BACKDOORED, NOTHING, CANNOT_TELL = "backdoored", "no sign of a backdoor", "cannot tell"
+LONE = 0.5  # of what is doubtful: the median that a class named by one search of three must have to be so
 SPEAKS = 0.3  # the strength from which a detector is said to point to a class
 ALIKE = 1e-3  # of the range of pixels: images that differ by less are the same image
 
@@ -96,7 +96,8 @@ def of(evidence, settings):
     reached = (totals >= 1).sum(axis=0)
     middle = np.median(totals, axis=0)
     named = np.flatnonzero(reached * 2 > SEARCHES).tolist()
-    near = (middle >= settings.doubtful) | (reached > 0)
+    # What one search says and the others do not at all is chance.
+    near = (middle >= settings.doubtful) | ((reached > 0) & (middle >= LONE * settings.doubtful))
     doubtful = [number for number in np.flatnonzero(near).tolist() if number not in named]
     leads = next((one.leads for one in evidence.values() if one.leads), None)
     word = BACKDOORED if named or leads else CANNOT_TELL if doubtful else NOTHING
