@@ -126,7 +126,7 @@ def test_the_whole_pipeline(tmp_path):
     assert badnet["attack_success"]["lipstick"] == pytest.approx(99.90, abs=0.1)
     assert_repaired(badnet, metrics(clone, "goodnet/relearned"))
     found = metrics(clone, "suspects")
-    assert found["named"] == "1, 4" and "relearned" in found["held_in"].split(", ")
+    assert found["named"] == "1, 4" and "relearned" not in found["lost_in"].split(", ")
     assert metrics(clone, "repaired/x10")["channels_pruned"] == ASCENDING[10][0]
 
 
