@@ -357,13 +357,13 @@ def kept(rows):
             word: [row for row in own if row["outcome"] == word]
             for word in (fresh.HELD, fresh.LOST, fresh.CANNOT_TELL)
         }
-        worst = max((row["true_attack"] for row in by_word[fresh.HELD]), default=0)
+        worst = max((row["true_attack"] for row in by_word[fresh.HELD]), default=None)
         lines.append(
             [
                 name,
                 len(own),
                 len(by_word[fresh.HELD]),
-                f"{worst:.1f}",
+                "" if worst is None else f"{worst:.1f}",
                 len(by_word[fresh.LOST]),
                 sum(row["true_attack"] <= 10 for row in by_word[fresh.LOST]),
                 len(by_word[fresh.CANNOT_TELL]),
@@ -394,38 +394,46 @@ def main():
     )
     parser.add_argument("shared", type=Path, help="where the data and the public nets lie")
     parser.add_argument("folder", type=Path, help="where tools/zoo.py put the nets")
-    parser.add_argument("--groups", nargs="+", default=["A", "B", "public", "lab"], help="only these")
+    parser.add_argument("--only", nargs="+", help="only nets whose names begin with one of these")
     parser.add_argument("--no-repairs", action="store_true", help="judge the nets, repair none")
-    parser.add_argument("--write", action="store_true", help="write the tables of docs/")
-    args = parser.parse_args()
-    subjects = [
-        one for one in (*public(args.shared), *trained(args.folder, args.shared)) if one.group in args.groups
-    ]
-    rows, kept_rows = [], []
-    for subject in subjects:
-        rows.append(judged(subject, args.folder))
-        print(*rows[-1].values(), sep=",", file=sys.stderr, flush=True)
-    for subject in subjects:
-        for name, settings in (
-            {} if args.no_repairs or not subject.targets or subject.group == "lab" else REPAIRS.items()
-        ):
-            row = held(subject, name, settings, args.folder)
-            if row:
-                kept_rows.append(row)
-                print(*row.values(), sep=",", file=sys.stderr, flush=True)
-    if not args.write:
-        return
-    docs = ROOT / "docs"
-    outputs.write_csv(docs / "suspects.csv", rows)
-    outputs.write_csv(docs / "held.csv", kept_rows)
-    for group in ("A", "B"):
-        put_between(
-            docs / "suspects.md", f"half {group}", rates([row for row in rows if row["group"] == group])
-        )
-    put_between(
-        docs / "suspects.md", "public", each([row for row in rows if row["group"] in ("public", "lab")])
+    parser.add_argument(
+        "--write", action="store_true", help="write the tables of docs/, of what is done so far"
     )
-    put_between(docs / "suspects.md", "held", kept(kept_rows))
+    args = parser.parse_args()
+    subjects = [*public(args.shared), *trained(args.folder, args.shared)]
+    if args.write:
+        write(subjects, args.folder)
+        return
+    if args.only:
+        subjects = [one for one in subjects if one.name.startswith(tuple(args.only))]
+    for subject in subjects:
+        print(*judged(subject, args.folder).values(), sep=",", file=sys.stderr, flush=True)
+    for subject in subjects:
+        for name in REPAIRS if subject.group != "lab" and not args.no_repairs else ():
+            row = held(subject, name, REPAIRS[name], args.folder)
+            print(*(row or {}).values(), sep=",", file=sys.stderr, flush=True)
+
+
+def write(subjects, folder):
+    """Write the tables of docs/, of the nets that are judged and the repairs that were attacked."""
+    done, docs = folder / "judged", ROOT / "docs"
+    subjects = [one for one in subjects if (done / f"{one.name}.json").exists()]
+    rows = [judged(one, folder) for one in subjects]
+    attacked = [
+        outputs.read_json(path)
+        for one in subjects
+        for name in REPAIRS
+        if (path := done / f"{one.name}-{name}.json").exists()
+    ]
+    outputs.write_csv(docs / "suspects.csv", rows)
+    outputs.write_csv(docs / "held.csv", attacked)
+    by_group = {
+        group: [row for row in rows if row["group"] == group] for group in ("A", "B", "public", "lab")
+    }
+    for group in ("A", "B"):
+        put_between(docs / "suspects.md", f"half {group}", rates(by_group[group]))
+    put_between(docs / "suspects.md", "public", each(by_group["public"] + by_group["lab"]))
+    put_between(docs / "suspects.md", "held", kept(attacked))
 
 
 if __name__ == "__main__":
