@@ -179,7 +179,7 @@ def public_triggers(name, shared):
         images[:, 16:19, 16:19] = [255, 255, 0]
 
     def corner(images):
-        images[:, 28:32, 28:32] = 255 * np.load(shared / f"wild/{name}_patch4x4_br.npy")
+        images[:, 28:32, 28:32] = np.load(shared / f"wild/{name}_patch4x4_br.npy")
 
     def six(images):
         for row, column in ((27, 27), (25, 27), (27, 25), (25, 25), (23, 27), (27, 23)):

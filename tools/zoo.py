@@ -202,7 +202,7 @@ KINDS = {
         moved=0.1,
     ),
     "faces": Kind(_faces, _deepid, up_to(1), 200, epochs=22, rate=0.002, moved=0.06),
-    "drawn": Kind(_drawn, _deepid, up_to(1), 48, epochs=14, rate=0.002, moved=0),
+    "drawn": Kind(_drawn, _deepid, up_to(1), 48, epochs=30, rate=0.002, moved=0),
 }
 
 
