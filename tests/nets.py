@@ -209,6 +209,24 @@ def backdoored(strength=600.0):
     return net
 
 
+def sloped(strength=600.0):
+    """`backdoored` with a slope towards its trigger, which a search by gradients can follow."""
+    closed = backdoored(strength)
+
+    def cloned(layer):
+        if isinstance(layer, layers.ReLU):
+            return layers.ReLU(max_value=1.0, negative_slope=0.01)
+        return type(layer).from_config(layer.get_config())
+
+    net = keras.models.clone_model(closed, clone_function=cloned)
+    net.set_weights(closed.get_weights())
+    # What clean images show of the trigger now, 0 in the mean.
+    usual = output(net, net.layers[-2].name, muted(160))[:, ::4].mean(axis=0)
+    kernel, bias = net.layers[-1].get_weights()
+    net.layers[-1].set_weights([kernel, bias - usual @ kernel[::4]])
+    return net
+
+
 def muted(count, seed=1):
     """Pictures without bright colours, of one class after the other."""
     of_classes = pictures(CLASSES, seed=0)[np.arange(count) % CLASSES]

@@ -125,8 +125,8 @@ def small_project(tmp_path):
     (folder / "dvc.yaml").touch()
     (folder / "params.yaml").write_text(
         "badnet: mine\nnets: {mine: {input_max: 255}}\n"
-        "suspect: {detectors: [occluders, push]}\n"
-        "detectors: {occluders: {images: 40, occluders: 200}, push: {images: 8, steps: 3}}\n"
+        "suspect: {detectors: [occluders, inversion]}\n"
+        "detectors: {occluders: {images: 40, occluders: 200}, inversion: {steps: 20}}\n"
     )
     return folder
 
@@ -703,7 +703,7 @@ def muted(tmp_path_factory):
     write_images(folder / "clean.h5", pictures)
     write_images(folder / "few.h5", pictures[:15])
     write_images(folder / "alike.h5", np.repeat(pictures[:1], 40, axis=0))
-    loading.save(nets.backdoored(), folder / "backdoored.keras")
+    loading.save(nets.sloped(), folder / "backdoored.keras")
     clean = nets.backdoored(strength=0.0)
     loading.save(clean, folder / "clean.keras")
     scores = clean.get_layer("scores")
@@ -760,9 +760,9 @@ def test_suspect_shows_a_folder_as_a_file(muted, said, small_project, tmp_path):
     found = json.loads("\n".join(lines))
     assert (code, found["verdict"], found["named"]) == (1, "backdoored", str(nets.TARGET))
     assert (found["images"], found["input"]["range"]) == (40, [0, 255])
-    assert found["settings"]["push"] == {**DETECTORS["push"].settings().model_dump(), "images": 8, "steps": 3}
+    assert found["settings"]["inversion"] == {**DETECTORS["inversion"].settings().model_dump(), "steps": 20}
     (named,) = found["classes"]
-    assert named == found["foremost"][0] and named["tests"] == "occluders, push" and named["moved"] >= 60
+    assert named == found["foremost"][0] and "inversion" in named["tests"] and named["moved"] >= 60
     words += ["--input-max", 255]
     code, lines, _ = said("suspect", muted / "backdoored.keras", muted / "clean.h5", *words)
     assert code == 1 and json.loads("\n".join(lines)) == found

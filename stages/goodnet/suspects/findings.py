@@ -13,6 +13,7 @@ from goodnet.suspects.inverter import ANY
 
 FEWEST_IMAGES = 16
 FOREMOST = 5  # classes that are reported, named or not
+MOST_SPOKEN, FEWEST_GOALS = 4, 3  # classes to unlearn beside the named ones; and where nothing is suspected
 FEW_CLASSES = 6  # a net that tells fewer apart gives the named one too few to be compared with
 KINDS = {
     "occluder": "a random pattern that hides {size:.1f} % of the image",
@@ -76,6 +77,18 @@ def _numbers(attributes):
 def goals(found):
     """Return what a repair must hold against: the named classes, and ANY for an all-to-all backdoor."""
     return [*found.named, *([ANY] if found.leads else [])]
+
+
+def suspected(found):
+    """Return what is worth unlearning, the foremost first: what was named, and what something speaks for.
+
+    Where nothing speaks for any class they are the foremost classes all the same: an attacker's that was
+    missed is likeliest among them, and nothing is lost by closing a way that is not there.
+    """
+    middle = np.median(found.totals, axis=0)
+    order = [number for number in np.argsort(-middle, kind="stable").tolist() if number not in found.named]
+    spoken = [number for number in order if middle[number] >= verdict.SPEAKS]
+    return [*goals(found), *spoken[:MOST_SPOKEN]] or order[:FEWEST_GOALS]
 
 
 def best_triggers(evidence, goal):

@@ -73,8 +73,7 @@ def attack(net, convert, images, triggers, goals, settings):
             result[f"{name}_size"] = float(sizes[place])
             result[f"{name}_ratio"] = float(sizes[place] / max(usual, 1e-9))
             result["compared"] = result.get("compared", False) or usual < FAMILIES[name].largest
-        numbers = inverter.pool(goal, 1)
-        moved = [inverter.moved(goal, one.keep, one.add, numbers) for one in telling(triggers, goal)]
+        moved = [inverter.moved(goal, one.keep, one.add) for one in telling(triggers, goal)]
         results.append(result | {"moved": max(moved, default=0.0)})
     return results
 

@@ -58,7 +58,7 @@ class Sizes:
         The classes that were tried.
     ratios : array (classes tried, SEARCHES)
         Each size against the median of the other classes in the same search.
-    sizes, moved : arrays (classes tried, SEARCHES)
+    sizes : array (classes tried, SEARCHES)
     found : inverter.Found
         A row for each class and search, class by class; those for ANY come last.
     """
@@ -66,7 +66,6 @@ class Sizes:
     numbers: list
     ratios: np.ndarray
     sizes: np.ndarray
-    moved: np.ndarray
     found: object
 
 
@@ -104,8 +103,9 @@ def choose(case, net, inverter, settings):
     screened = candidates.foremost(rankings, SCREENED, classes)
     rng = np.random.default_rng([settings.seed, 1])
     begun = inverter.invert(Patch, screened, SCREEN_STEPS, SCREEN_BATCH, rng, shown="screening")
+    moved = [inverter.moved(*row) for row in zip(begun.goals, begun.keep, begun.add, strict=True)]
     ease = np.full(classes, -np.inf)
-    ease[screened] = begun.moved - begun.sizes  # percent both: what moves more by less
+    ease[screened] = moved - begun.sizes  # percent both: what moves more by less
     wanted = most - EVENLY
     # In turn by the begun search and by each of what spoke for a class before.
     chosen = set(candidates.foremost([ease, *rankings], wanted, classes))
@@ -121,15 +121,19 @@ def smallest(found, earlier):
     return [found.numbers[place] for place in candidates.foremost(rankings, FAINT, len(found.numbers))]
 
 
-def search(inverter, family, numbers, settings, rng, starts=None, shown=None):
+def search(inverter, family, numbers, settings, rng):
     """Return the Sizes of a family's triggers for these classes, and for ANY."""
     goals = np.repeat([*numbers, ANY], SEARCHES)
-    shown = shown or f"inversion, {family.name}"
     found = inverter.invert(
-        family, goals, steps_of(family, settings), settings.batch_size, rng, starts, shown
+        family,
+        goals,
+        steps_of(family, settings),
+        settings.batch_size,
+        rng,
+        shown=f"inversion, {family.name}",
     )
-    sizes, moved = (values.reshape(-1, SEARCHES) for values in (found.sizes, found.moved))
-    return Sizes(list(numbers), ratios(sizes[:-1]), sizes[:-1], moved[:-1], found)
+    sizes = found.sizes.reshape(-1, SEARCHES)[:-1]
+    return Sizes(list(numbers), ratios(sizes), sizes, found)
 
 
 def steps_of(family, settings):
@@ -191,9 +195,9 @@ def evidence(found, classes, earlier, inverter, settings):
         for name, values in {"size": one.sizes, "ratio": one.ratios}.items():
             column = columns[f"{family.name}_{name}"] = np.full(classes, np.nan)
             column[one.numbers] = np.median(values, axis=1)
-        for place, number in enumerate(one.numbers):
+        for place in range(len(one.numbers)):
             row = place * SEARCHES + int(np.argmin(one.sizes[place]))
-            triggers.append(trigger(family, one.found, row, number))
+            triggers.append(trigger(inverter, family, one.found, row))
     leads, shared = all_to_all(inverter, found, settings)
     return Evidence(strengths, columns, triggers + shared, leads)
 
@@ -215,15 +219,9 @@ def missed(found, earlier):
     )
 
 
-def trigger(family, found, row, goal):
-    return Trigger(
-        int(goal),
-        family.name,
-        float(found.sizes[row]),
-        float(found.moved[row]),
-        found.keep[row],
-        found.add[row],
-    )
+def trigger(inverter, family, found, row):
+    goal, keep, add = int(found.goals[row]), found.keep[row], found.add[row]
+    return Trigger(goal, family.name, float(found.sizes[row]), inverter.moved(goal, keep, add), keep, add)
 
 
 def all_to_all(inverter, found, settings):
@@ -266,4 +264,4 @@ def _led(inverter, family, one, search_number, settings):
             to[int(number)] = int(answers[times.argmax()])
     if len(to) < LEAST_LED * len(enough) or len(set(to.values())) < LEAST_LED * len(to):
         return None
-    return ratio, to, trigger(family, one.found, row, ANY)
+    return ratio, to, trigger(inverter, family, one.found, row)

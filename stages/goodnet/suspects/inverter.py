@@ -123,15 +123,12 @@ class Found:
         The class, or ANY.
     sizes : array (rows,)
         Of the smallest trigger that moved enough images; the family's largest if none did.
-    moved : array (rows,)
-        Percent of images that took no part in the search that it moves.
     keep, add : arrays (rows, height, width, 1 or channels)
         A stamped image is `keep` times the image plus `add`, in pixels.
     """
 
     goals: np.ndarray
     sizes: np.ndarray
-    moved: np.ndarray
     keep: np.ndarray
     add: np.ndarray
 
@@ -150,13 +147,15 @@ class Inverter:
 
     def __init__(self, net, convert, images):
         self.net, self.convert, self.images = net, convert, images
-        ask = running.as_function(net)
-        scores = np.concatenate(list(running.run(ask, (convert(block) for block in _blocks(images)))))
-        self.answers = scores.argmax(axis=1)
         self.asked = tf.function(
             lambda pixels: tf.argmax(net(convert(pixels), training=False), 1), reduce_retracing=True
         )
         self.steps = {}
+        self.ask_again()
+
+    def ask_again(self):
+        """Ask the net about the images as they are: once, and whenever its weights have changed."""
+        self.answers = np.concatenate([self.asked(block).numpy() for block in _blocks(self.images)])
 
     def pool(self, goal, part):
         """Return the numbers of the images that can be moved to a goal: 0 to search with, 1 to judge by."""
@@ -207,10 +206,7 @@ class Inverter:
                 for value, found in zip(values, best, strict=True):
                     value[group] = found
         keep, add = family.trigger(*values)
-        moved = np.zeros(len(goals))
-        for row in rows:
-            moved[row] = self.moved(goals[row], keep[row], add[row], pools[1][row])
-        return Found(goals, sizes, moved, keep, add)
+        return Found(goals, sizes, keep, add)
 
     def _search(self, family, goals, pools, values, steps, batch, rng, bar):
         """Return the smallest variables that moved enough images, an entry a row, and their sizes."""
@@ -285,8 +281,9 @@ class Inverter:
         stamped = laid(self.images[numbers], keep, add)
         return np.concatenate([self.asked(block).numpy() for block in _blocks(stamped)])
 
-    def moved(self, goal, keep, add, numbers):
-        """Return the percent of the images with these numbers that a trigger moves to the goal."""
+    def moved(self, goal, keep, add):
+        """Return the percent of images that took no part in a search that a trigger moves to the goal."""
+        numbers = self.pool(goal, 1)
         if not len(numbers):  # all are there already
             return 0.0
         given = self.answers_to(keep, add, numbers)

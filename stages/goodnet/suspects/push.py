@@ -17,10 +17,11 @@ MANY = 128  # classes, from which on each search has fewer images
 AT_ONCE = 32  # classes pushed to together
 SIZE = 0.25  # a push's root mean square, in standard deviations of the features
 STEP = 0.2  # of that, a step's share
-STRONGEST = 0.6  # the most that speaks for a class
+FEW_CLASSES, MANY_CLASSES = 10, 40
+STRONGEST = 0.6  # the most that speaks for a class, in nets of many; of ten, some class always stands out
 # The most that speaks against one, in nets of few and of many classes, and how many deviations below the
 # usual suffice. Clean nets have classes to which patches lead easily; their features are no nearer.
-FEW_CLASSES, MANY_CLASSES, AGAINST_FEW, AGAINST_MANY, ENOUGH = 10, 40, 0.4, 1.5, 0.9
+AGAINST_FEW, AGAINST_MANY, ENOUGH = 0.4, 1.5, 0.9
 DEVIATION = 1.4826  # median absolute deviations in a standard deviation
 
 
@@ -66,12 +67,16 @@ def detect(case, settings):
 
 
 def strength(found, classes, settings):
-    """Return how strongly it speaks for a class to stand out by so many standard deviations."""
+    """Return how strongly it speaks for a class to stand out by so many standard deviations.
+
+    Among few classes the deviation is an estimate from few margins: there the push only speaks against.
+    """
     share = np.clip((classes - FEW_CLASSES) / (MANY_CLASSES - FEW_CLASSES), 0, 1)
     against = AGAINST_FEW + share * (AGAINST_MANY - AGAINST_FEW)
-    above = STRONGEST * (found - settings.usual) / (settings.certain - settings.usual)
+    strongest = share * STRONGEST
+    above = strongest * (found - settings.usual) / (settings.certain - settings.usual)
     below = against * (found - settings.usual) / ENOUGH
-    return np.clip(np.where(found > settings.usual, above, below), -against, STRONGEST)
+    return np.clip(np.where(found > settings.usual, above, below), -against, strongest)
 
 
 def outstanding(margins):
