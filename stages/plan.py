@@ -1,4 +1,4 @@
-"""Plan each repair, from its line of params.yaml and the curve: what is pruned, how it is tuned.
+"""Plan each repair, from its line, the curve and the suspects: what is pruned, how it is tuned, on what.
 
 Repairs that were planned last time and have no line any more are gone, and their results are removed.
 """
@@ -7,6 +7,8 @@ from goodnet.files import outputs
 from goodnet.process import commands
 from goodnet.process.stages import stage
 from goodnet.repairs import plans
+from goodnet.repairs.recommend import Recommend
+from goodnet.suspects import findings
 
 
 def remove_results(name, args):
@@ -28,6 +30,7 @@ def remove_results(name, args):
     inputs={
         "layer": "the layer that splits the net, from examine",
         "curve": "accuracy after each pruned channel, from prune",
+        "evidence": "what was found in B, from suspect",
     },
     cleared={
         "plans": "folder of plans, one a repair, to be written; holds those of last time",
@@ -41,8 +44,9 @@ def remove_results(name, args):
 )
 def main(args):
     layer, curve = outputs.read_json(args.layer)["layer"], outputs.read_csv(args.curve)
-    lines = plans.read_lines(args.params)
-    made = {name: plans.plan(layer, *line, curve) for name, line in lines.items()}
+    lines, goals = plans.read_lines(args.params), findings.suspected(findings.read(args.evidence)[1])
+    held_out = args.params.settings(Recommend, "recommend").held_out
+    made = {name: plans.plan(layer, goals, held_out, *line, curve) for name, line in lines.items()}
     args.plans.mkdir(parents=True, exist_ok=True)
     for path in args.plans.glob("*.json"):
         if path.stem not in made:

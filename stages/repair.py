@@ -11,6 +11,7 @@ from goodnet.nets import loading, parts
 from goodnet.process import commands, sources
 from goodnet.process.stages import stage
 from goodnet.pruning import channels
+from goodnet.repairs import recommend
 from goodnet.repairs.registry import TUNINGS, Task
 from goodnet.repairs.training import Progress
 
@@ -54,14 +55,16 @@ def tune(args, plan, config, weights, pruned):
     progress = Progress(args.repaired, [args.badnet, args.valid, args.plan, convert, *code, Path(__file__)])
     args.repaired.parent.mkdir(parents=True, exist_ok=True)
     with datasets.in_any_order(valid, args.repaired.parent) as images:
+        rows = recommend.trained_on(len(valid), plan["held_out"])
         task = Task(
             badnet=loading.load(args.badnet),
             net=net,
             layer=plan["layer"],
             pruned=pruned,
             channels=plan["channels"],
-            images=images,
-            labels=valid.labels,
+            goals=plan.get("goals", []),
+            images=lambda numbers: images(rows[numbers]),
+            labels=valid.labels[rows],
             convert=convert,
             progress=progress,
         )

@@ -72,6 +72,7 @@ def choose_images(paths, predictions, goals):
         "goodnet": "folder of the GoodNets' metrics",
         "predictions": "folder of all answers",
         "suspects": "the verdict on the net and its repairs",
+        "recommended": "which repair to use, and why",
         "evidence": "what was found in B, from suspect",
         "test": "clean test images",
         "poisoned": "folder of poisoned images, one file a trigger",
@@ -113,6 +114,7 @@ def report(args):
     figures.save(figures.suspects(evidence, found, judged, images), args.suspicion)
     words = text.text(
         net=args.params.value("badnet"),
+        recommended=outputs.read_json(args.recommended)["why"],
         layer=outputs.read_json(args.layer)["layer"],
         order=args.params.settings(registry.Prune, "prune").order if curve else None,
         repairs={name: lines[name] for name in names},

@@ -199,7 +199,9 @@ def tuned(name, net, repaired, layer, dead, shown, path):
     labels = running.answers(net, [shown])
     labels[::9] = (labels[::9] + 1) % parts.classes(net)
     progress = training.Progress(path, [])
-    task = Task(net, repaired, layer.name, layer, dead, lambda rows: shown[rows], labels, Input(), progress)
+    goals = [nets.TARGET, ANY]
+    images = lambda rows: shown[rows]  # noqa: E731
+    task = Task(net, repaired, layer.name, layer, dead, goals, images, labels, Input(), progress)
     TUNINGS[name].function(task, TUNINGS[name].settings(epochs=1, batch_size=40))
     progress.finished()
 
@@ -344,14 +346,14 @@ def test_a_net_that_splits_nowhere_gets_all_that_needs_no_split(tmp_path):
     net = keras.Model(images, layers.Average()(towers))
     labels = np.arange(len(PICTURES)) % nets.CLASSES
     bench = Workbench(tmp_path, net, labels, PICTURES)
-    lines = {name: {"tune": name, "epochs": 1} for name in ("fine_tune", "sparsify", "relearn")}
+    lines = {name: {"tune": name, "epochs": 1} for name in TUNINGS}
     bench.configure(repairs=lines)
     assert bench.curve() == []
     bench.plan()
     assert_suspects_are_found(net, None, PICTURES)
     with pytest.raises(InputError, match="relearn needs a layer that splits the net"):
         bench.repair("relearn")
-    for name in ("fine_tune", "sparsify"):
+    for name in set(TUNINGS) - {"relearn"}:
         repaired = loading.load(bench.repair(name))
         goodnet = goodnets.build(net, repaired, None, None)
         b, r = running.answers(net, [PICTURES]), running.answers(repaired, [PICTURES])

@@ -17,6 +17,7 @@ from goodnet.errors import InputError
 from goodnet.images import datasets
 from goodnet.images.inputs import Input
 from goodnet.nets import loading
+from workbench import suspecting
 
 PICTURES = nets.pictures(20)
 FLAGS = {
@@ -217,7 +218,8 @@ def test_stages_refuse_layers_and_parameters(folder):
     configure(folder, repairs="{x: {tune: sparsify, from: 70, to: 50}}")
     stage_refuses(folder, "examine", flags, "params.yaml: repairs.x: from 70 to 50 percent")
     (folder / "curve.csv").write_text("channels_pruned,layer,channel,correct,images,clean_accuracy\n")
-    files = {"layer": "layer.json", "curve": "curve.csv", "plans": "plans"}
+    suspecting(folder / "suspects.h5", [])
+    files = {"layer": "layer.json", "curve": "curve.csv", "evidence": "suspects.h5", "plans": "plans"}
     stage_refuses(folder, "plan", files | NO_RESULTS, "repairs.x: from 70 to 50")
     (folder / "params.yaml").write_text("nets: {it: {input_max: 256}}\nprune: {order: upwards}\n")
     stage_refuses(folder, "profile_channels", FLAGS, "nets.it.input_max is 256")

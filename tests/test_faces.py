@@ -10,6 +10,7 @@ import pytest
 
 from conftest import NO_RESULTS, ROOT, Project, assert_repaired, merged, once, run_stage
 from goodnet.nets import loading
+from workbench import suspecting
 
 FACES, LAB = (ROOT.parent / "shared" / name for name in ("faces", "lab"))
 pytestmark = pytest.mark.skipif(
@@ -45,6 +46,7 @@ def configure(folder, order):
     (folder / "params.yaml").write_text(
         f"badnet: faces\nnets: {{faces: {{input_max: 1}}}}\nprofile: {{layer: null}}\n"
         f"prune: {{order: {order}}}\nrankings: {{{order}: }}\nrepairs: {{{repairs}}}\n"
+        "recommend: {held_out: 10}\n"
     )
 
 
@@ -86,7 +88,9 @@ def test_the_badnet(profiled):
 
 def test_channels_and_accuracy_at_each_drop(profiled):
     ascending = prune(profiled, "ascending")
-    run_stage(profiled, "plan", layer="layer.json", curve="ascending.csv", plans="plans", **NO_RESULTS)
+    suspecting(profiled / "suspects.h5", [], classes=200)
+    files = {"layer": "layer.json", "curve": "ascending.csv", "evidence": "suspects.h5", "plans": "plans"}
+    run_stage(profiled, "plan", **files, **NO_RESULTS)
     for drop, (channels, accuracy) in ASCENDING.items():
         files = {"valid": FACES / "valid.h5", "plan": f"plans/x{drop}.json", "repaired": f"x{drop}.keras"}
         run_stage(profiled, "repair", **NET, **files)

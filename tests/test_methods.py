@@ -78,15 +78,16 @@ SETTINGS = {
 def registered(path, table):
     """Add the method `toy` to a registry: an import, a line."""
     lines, package = [], ".".join(("goodnet", *path.parent.parts[path.parent.parts.index("goodnet") + 1 :]))
+    entry = f'{"Tuning" if table == "TUNINGS" else "Method"}("toy", toy.toy, toy.Toy)'
     for line in path.read_text().splitlines():
         lines.append(line)
         if line.startswith("from goodnet.methods import Method, "):
             lines.append(f"from {package} import toy")
         if line.startswith(f"{table} = registry("):
             if line.endswith("))"):
-                lines[-1] = line.removesuffix(")") + ', Method("toy", toy.toy, toy.Toy))'
+                lines[-1] = line.removesuffix(")") + f", {entry})"
             else:
-                lines.append('    Method("toy", toy.toy, toy.Toy),')
+                lines.append(f"    {entry},")
     path.write_text("\n".join(lines) + "\n")
 
 

@@ -51,6 +51,7 @@ def task_of(kind, pruned=(), progress=None, images=None, net=None):
         layer="pool",
         pruned=channels.find(parts.config(badnet), "net", "pool"),
         channels=list(pruned),
+        goals=[nets.TARGET],
         images=images or (lambda numbers: SHOWN[numbers]),
         labels=with_errors(answers)[: len(SHOWN)].astype(np.int64),
         convert=Input(),
@@ -384,14 +385,17 @@ def test_fine_tuning_takes_the_steps_it_says(pruned):
 
 
 @pytest.mark.parametrize("kind", ["deepid_like", "normalised", "normalised_behind"])
-def test_fine_tuning_leaves_normalisation_and_pruned_channels(kind):
+def test_fine_tuning_leaves_statistics_and_pruned_channels(kind):
+    """Batch normalisation keeps its mean and variance; its scale and shift are trained."""
     task = task_of(kind, [0, 3])
     before = [layer.get_weights() for layer in task.net.layers]
     fine_tune.fine_tune(task, fine_tune.FineTune(**FAST))
     for layer, old in zip(task.net.layers, before, strict=True):
         for number, (array, was) in enumerate(zip(layer.get_weights(), old, strict=True)):
             if isinstance(layer, keras.layers.BatchNormalization):
-                assert np.array_equal(array, was), layer.name
+                assert np.array_equal(array, was) == (number > 1), layer.name
+                if layer.name == "norm":
+                    assert number > 1 or not array[[0, 3]].any()
             elif layer.name == "conv":
                 assert not array[..., [0, 3]].any()
                 assert number == 1 or (array[..., 5] != was[..., 5]).any()
@@ -539,22 +543,24 @@ def test_the_plan_of_a_drop():
         {"channel": channel, "correct": right, "images": "200"}
         for channel, right in [("", "180"), ("7", "181"), ("3", "176"), ("5", "120"), ("0", "130")]
     ]
-    found = plans.plan("pool", 2, "fine_tune", {"epochs": 1}, rows)
+    found = plans.plan("pool", [6], 10.0, 2, "fine_tune", {"epochs": 1}, rows)
     assert found == {
         "layer": "pool",
         "channels": [3, 7],
         "of": 4,
         "tune": "fine_tune",
         "settings": {"epochs": 1},
+        "held_out": 10.0,
     }
-    assert plans.plan("pool", 30, None, {}, rows)["channels"] == [3, 5, 7]
-    reason = plans.plan("pool", 30.5, None, {}, rows)["impossible"]
+    assert plans.plan("pool", [6], 10.0, 30, None, {}, rows)["channels"] == [3, 5, 7]
+    reason = plans.plan("pool", [6], 10.0, 30.5, None, {}, rows)["impossible"]
     assert (
         reason == "no step loses 30.5 points of accuracy; the largest drop is 30.00, with 3 channels pruned"
     )
-    assert plans.plan("pool", None, "relearn", {}, []) == {
-        "layer": "pool", "channels": [], "tune": "relearn", "settings": {}
-    }  # fmt: skip
+    for tune, goals in {"relearn": {}, "unlearn": {"goals": [6]}}.items():
+        assert plans.plan("pool", [6], 10.0, None, tune, {}, []) == {
+            "layer": "pool", "channels": [], "tune": tune, "settings": {}, "held_out": 10.0
+        } | goals, "what looks at no suspects is not done again when they change"  # fmt: skip
 
 
 def test_repairs_that_prune_and_tune_through_their_stage(tmp_path):

@@ -9,6 +9,8 @@ import yaml
 import nets
 from conftest import NO_RESULTS, ROOT, run_stage
 from goodnet.files import outputs
+from goodnet.suspects import findings, verdict
+from goodnet.suspects.evidence import SEARCHES
 
 PICTURES = nets.pictures(300)
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -31,7 +33,7 @@ class Workbench:
             "repairs": {} if repairs is None else repairs,
             **{
                 name: copy.deepcopy(PARAMS[name])
-                for name in ("rankings", "tunings", "detectors", "suspect", "attack")
+                for name in ("rankings", "tunings", "recommend", "detectors", "suspect", "attack")
             },
         }
         for name, settings in blocks.items():
@@ -56,12 +58,22 @@ class Workbench:
         return outputs.read_csv(self.path / "curve.csv")
 
     def plan(self):
-        self.stage("plan", layer="layer.json", curve="curve.csv", plans="plans", **NO_RESULTS)
+        suspecting(self.path / "suspects.h5", [nets.TARGET])
+        files = {"layer": "layer.json", "curve": "curve.csv", "evidence": "suspects.h5", "plans": "plans"}
+        self.stage("plan", **files, **NO_RESULTS)
 
     def repair(self, name):
         files = {"plan": f"plans/{name}.json", "repaired": f"{name}.keras"}
         self.stage("repair", net="it", badnet="net.keras", valid="valid.h5", **files)
         return self.path / f"{name}.keras"
+
+
+def suspecting(path, named, classes=nets.CLASSES):
+    """Write a verdict that names these classes."""
+    totals = np.zeros((SEARCHES, classes))
+    totals[:, named] = 2
+    word = verdict.BACKDOORED if named else verdict.NOTHING
+    findings.write(path, {}, verdict.Verdict(word, named, [], totals, SEARCHES, None))
 
 
 def write_images(path, pictures, labels=None, dtype=np.float64):

@@ -12,6 +12,7 @@ from goodnet.images.inputs import Input, Net
 from goodnet.nets.splitting import Profile
 from goodnet.pruning.rankings.registry import RANKINGS, Prune
 from goodnet.repairs.plans import Line
+from goodnet.repairs.recommend import Recommend
 from goodnet.repairs.registry import TUNINGS
 from goodnet.report import markdown
 from goodnet.settings import Settings
@@ -31,6 +32,7 @@ def blocks():
     yield from methods("rankings", RANKINGS)
     yield ("repairs", "*"), Line, Line.meaning()
     yield from methods("tunings", TUNINGS)
+    yield ("recommend",), Recommend, Recommend.meaning()
     yield ("suspect",), Suspect, Suspect.meaning()
     yield ("attack",), Attack, Attack.meaning()
     yield from methods("detectors", DETECTORS)

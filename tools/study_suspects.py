@@ -35,7 +35,7 @@ from goodnet.suspects.evidence import Case
 from goodnet.suspects.inverter import ANY
 
 ROOT = Path(__file__).resolve().parent.parent
-REPAIRS = {"fine_tune": {"epochs": 4}, "relearn": {"epochs": 20}, "pruned": None}
+REPAIRS = {"unlearn": {}, "relearn": {"epochs": 20}, "fine_tune": {"epochs": 4}, "pruned": None}
 PRUNED = 0.4  # of the channels, the least active first
 USED = 1000  # clean images of a public net, for the defender; the others measure
 UNIT = up_to(1)
@@ -233,8 +233,8 @@ def judged(subject, folder):
     }
 
 
-def repaired(subject, name, settings, path):
-    """Repair a net, and write it."""
+def repaired(subject, name, settings, path, goals):
+    """Repair a net by what it is suspected of, and write it."""
     net = subject.load()
     images, labels = subject.valid()
     images = images.astype(np.float32)
@@ -252,7 +252,7 @@ def repaired(subject, name, settings, path):
         tuned = loading.load(source)
         progress = Progress(path, [])
         task = Task(
-            net, tuned, layer, pruned, [], lambda rows: images[rows], labels, subject.convert, progress
+            net, tuned, layer, pruned, [], goals, lambda rows: images[rows], labels, subject.convert, progress
         )
         TUNINGS[name].function(task, TUNINGS[name].settings(**settings))
         loading.save(tuned, path)
@@ -272,7 +272,7 @@ def held(subject, name, settings, folder):
     net_path = folder / "repaired" / f"{subject.name}-{name}.keras"
     if not net_path.exists():
         net_path.parent.mkdir(exist_ok=True)
-        repaired(subject, name, settings, net_path)
+        repaired(subject, name, settings, net_path, findings.suspected(found))
     net = loading.load(net_path)
     images = subject.valid()[0]
     settings = inversion.Inversion()

@@ -49,19 +49,27 @@ def _line(params, name, line):
     return drop, tuning and tuning.name, settings
 
 
-def plan(layer, drop, tune, settings, rows):
+def plan(layer, goals, held_out, drop, tune, settings, rows):
     """Return what a repair comes to.
 
     Parameters
     ----------
     layer : str
         Where the net is split; channels are those of this layer.
+    goals : list of int
+        The classes that are suspected.
+    held_out : float
+        Percent of the images that tunings are not trained on.
     drop, tune, settings
         From `read_lines`.
     rows : list of dict
         The pruning curve; empty where no repair prunes.
     """
     result = {"layer": layer, "channels": [], "tune": tune, "settings": settings}
+    if tune:
+        result["held_out"] = held_out
+    if tune and TUNINGS[tune].wants_goals:
+        result["goals"] = goals
     if drop is not None:
         try:
             result |= {"channels": _channels(drop, rows), "of": len(rows) - 1}

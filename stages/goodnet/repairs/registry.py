@@ -13,7 +13,7 @@ import numpy as np
 from goodnet.images.inputs import Input
 from goodnet.methods import Method, registry
 from goodnet.pruning.channels import PrunedLayer
-from goodnet.repairs import fine_tune, relearn, sparsify
+from goodnet.repairs import fine_tune, relearn, sparsify, unlearn
 from goodnet.repairs.training import Progress
 
 
@@ -33,6 +33,8 @@ class Task:
         What makes the channels; None where they cannot be pruned.
     channels : list of int
         Those that are pruned, and stay so.
+    goals : list of int
+        The classes that are suspected, the foremost first; inverter.ANY for all to all.
     images : callable
         Returns the clean images with the numbers it is given, as pixels.
     labels : array of int
@@ -47,14 +49,29 @@ class Task:
     layer: str
     pruned: PrunedLayer | None
     channels: list
+    goals: list
     images: Callable
     labels: np.ndarray
     convert: Input
     progress: Progress
 
 
+@dataclass(frozen=True)
+class Tuning(Method):
+    """A tuning.
+
+    Parameters
+    ----------
+    wants_goals : bool
+        Whether it looks at the goals of its task. Others are not done again when the suspects change.
+    """
+
+    wants_goals: bool = False
+
+
 TUNINGS = registry(
-    Method("relearn", relearn.relearn, relearn.Relearn),
-    Method("fine_tune", fine_tune.fine_tune, fine_tune.FineTune),
-    Method("sparsify", sparsify.sparsify, sparsify.Sparsify),
+    Tuning("relearn", relearn.relearn, relearn.Relearn),
+    Tuning("unlearn", unlearn.unlearn, unlearn.Unlearn, wants_goals=True),
+    Tuning("fine_tune", fine_tune.fine_tune, fine_tune.FineTune),
+    Tuning("sparsify", sparsify.sparsify, sparsify.Sparsify),
 )

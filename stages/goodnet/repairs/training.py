@@ -54,7 +54,7 @@ def _mark(value):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fit(step, images, state, progress, settings):
+def fit(step, images, state, progress, settings, before=None, guard=None):
     """Call `step` for every batch of every epoch that is not done yet.
 
     Parameters
@@ -67,24 +67,40 @@ def fit(step, images, state, progress, settings):
         All that a step changes.
     progress : Progress
     settings : settings.Training
+    before : callable (epoch, rng), optional
+        Called before each epoch.
+    guard : whole.Guard, optional
+        Sends the training back to the last sound epoch.
     """
     epochs, batch_size = settings.epochs, settings.batch_size
-    done = progress.restore(state)
+    epoch = progress.restore(state)
     with tqdm(
         total=epochs * images,
-        initial=done * images,
+        initial=epoch * images,
         unit=" images",
         leave=False,
         disable=None,
     ) as bar:
-        for epoch in range(done, epochs):
+        sound = guard and [variable.numpy() for variable in state]
+        while epoch < epochs:
             bar.set_description(f"epoch {epoch + 1} of {epochs}")
             rng = np.random.default_rng([settings.seed, epoch])  # an epoch is the same after a restart
+            if before:
+                before(epoch, rng)
             order = rng.permutation(images)
             for start in range(0, images, batch_size):
                 step(order[start : start + batch_size], rng)
                 bar.update(len(order[start : start + batch_size]))
-            progress.keep(state, epoch + 1)
+            if guard and not guard.is_sound():
+                for variable, value in zip(state, sound, strict=True):
+                    variable.assign(value)
+                bar.update(-images)
+                if not guard.goes_on():
+                    break
+                continue
+            epoch += 1
+            progress.keep(state, epoch)
+            sound = guard and [variable.numpy() for variable in state]
 
 
 def steps(images, settings):

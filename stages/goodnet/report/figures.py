@@ -32,6 +32,7 @@ FAMILIES = {  # what the report calls a family of triggers, and what its sizes a
     "additive": ("faint pattern", "percent of the range"),
     "occluder": ("random pattern", "percent of the image"),
 }
+PANEL = 280  # points across a panel of bars
 LEAST_SIZE = 0.01  # percent; the axis is logarithmic
 OUTCOMES = {"held": "#1d8f86", "cannot tell": "#e9b44c", "not held": "#a8322a"}  # told apart by all eyes
 INK = "#2d3640"
@@ -199,8 +200,9 @@ def repairs(badnet, repaired, goodnet):
         detected = [goodnet[name]["detected"][trigger] for name in names]
         bars(panels[1, column], 0, detected, GOODNET, "GoodNet G")
         panels[1, column].set_title(f"Detected, {trigger}")
+    room = PANEL / max(1, len(names)) / max(map(len, names), default=1)  # for a letter
     for axes in panels.flat:
-        axes.set_xticks(places, names)
+        axes.set_xticks(places, names, fontsize=min(10, 1.6 * room))
         axes.set_ylim(0, 108)
     for row in panels:
         row[0].set_ylabel("percent of images")

@@ -66,13 +66,15 @@ def verdict(evidence, found, metrics):
     return "\n\n".join(lines)
 
 
-def text(net, layer, order, repairs, attacked, metrics_table, suspicion):
+def text(net, recommended, layer, order, repairs, attacked, metrics_table, suspicion):
     """Return the report in Markdown.
 
     Parameters
     ----------
     net : str
         Its name.
+    recommended : str
+        Which repair to use, and why, in a sentence.
     layer : str or None
         The layer that splits it, if any does.
     order : str or None
@@ -93,6 +95,8 @@ def text(net, layer, order, repairs, attacked, metrics_table, suspicion):
 
 """
     return f"""# Report: {net}
+
+**Use** {recommended}
 
 The repaired nets, made with clean validation images alone:
 

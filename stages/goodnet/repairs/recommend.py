@@ -1,0 +1,73 @@
+"""Which repair to use: of those that a fresh attack could not break, the one that clean images favour."""
+
+import numpy as np
+
+from goodnet.images import datasets
+from goodnet.settings import Percent, Settings, setting
+from goodnet.suspects.fresh import HELD
+
+MOST = 1000  # images held out: they tell accuracies apart to within a point
+
+
+class Recommend(Settings):
+    """Which repair to use, by clean images that no tuning is trained on."""
+
+    held_out: Percent = setting(
+        10, "percent of the clean validation images that no tuning is trained on, 1000 at most"
+    )
+
+
+def count(images, percent):
+    """Return how many of so many images no tuning is trained on: one at least."""
+    return max(1, min(MOST, round(images * percent / 100)))
+
+
+def trained_on(images, percent):
+    """Return the numbers of the images that tunings are trained on; the others are spread evenly."""
+    return np.setdiff1d(np.arange(images), datasets.evenly(images, count(images, percent)))
+
+
+def choose(judged, correct):
+    """Return the name of the repair to use, or None.
+
+    Parameters
+    ----------
+    judged : list of dict
+        Of each repair its "name", the "outcome" of a fresh attack and its "ratio".
+    correct : dict
+        {name: how many held-out images the repaired net gets right}.
+    """
+    held = [one for one in judged if one["outcome"] == HELD]
+    # Of equals, the one against which an attack needs more; then by name.
+    best = min(held, key=lambda one: (-correct[one["name"]], -one["ratio"], one["name"]), default=None)
+    return best and best["name"]
+
+
+def why(name, verdict, judged, correct, images):
+    """Return the reason in a sentence.
+
+    Parameters
+    ----------
+    name : str or None
+        What `choose` returned.
+    verdict : str
+        On B.
+    judged, correct
+        As for `choose`; `correct` holds "badnet" too.
+    images : int
+        How many are held out.
+    """
+    if name is None:
+        if not judged:
+            return f'None. The verdict on B is "{verdict}", so there is no class to attack the repairs at.'
+        return (
+            f"None. Of {len(judged)} repairs none has held against a fresh attack: trust none of these nets."
+        )
+    held = sum(one["outcome"] == HELD for one in judged)
+    alone = "the only repair that has held against a fresh attack"
+    among = f"of {held} repairs that have held against a fresh attack, the one that is right most often"
+    share, of_b = (100 * correct[one] / images for one in (name, "badnet"))
+    return (
+        f"*{name}*: {among if held > 1 else alone}. It gets {share:.1f} % of {images} clean images right "
+        f"that no tuning was trained on (B: {of_b:.1f} %)."
+    )

@@ -1,0 +1,114 @@
+"""The repair to use: the one that held and that clean images favour, which no tuning was trained on."""
+
+import keras
+import numpy as np
+import pytest
+
+import nets
+from conftest import run_stage
+from goodnet.files import outputs
+from goodnet.repairs import recommend
+from workbench import PICTURES, Workbench, with_errors, write_images
+
+
+def one(name, outcome="held", ratio=1.0):
+    return {"name": name, "outcome": outcome, "ratio": ratio}
+
+
+def test_only_what_held_is_recommended_and_then_what_is_right_most_often():
+    correct = {"a": 90, "b": 95, "c": 95, "d": 95, "e": 99, "badnet": 97}
+    judged = [one("a", ratio=9), one("d"), one("b", ratio=1.2), one("c", ratio=1.2), one("e", "cannot tell")]
+    assert recommend.choose(judged, correct) == "b", "then by the evidence, then by name"
+    assert recommend.choose(judged[:1], correct) == "a"
+    assert recommend.choose([one("e", "not held"), one("b", "nothing to attack")], correct) is None
+    assert recommend.choose([], correct) is None
+
+
+def test_the_reason_is_a_sentence():
+    correct = {"a": 190, "b": 180, "badnet": 199}
+    held = [one("a"), one("b"), one("c", "not held")]
+    assert recommend.why("a", "backdoored", held, correct, 200) == (
+        "*a*: of 2 repairs that have held against a fresh attack, the one that is right most often. "
+        "It gets 95.0 % of 200 clean images right that no tuning was trained on (B: 99.5 %)."
+    )
+    assert "a*: the only repair that has held" in recommend.why("a", "backdoored", held[::2], correct, 200)
+    assert recommend.why(None, "backdoored", held[2:], correct, 200).startswith("None. Of 1 repairs none has")
+    assert recommend.why(None, "cannot tell", [], correct, 200) == (
+        'None. The verdict on B is "cannot tell", so there is no class to attack the repairs at.'
+    )
+
+
+@pytest.mark.parametrize(
+    ("images", "percent", "expected"), [(300, 10, 30), (3, 0.1, 1), (50000, 10, 1000), (10, 25, 2)]
+)
+def test_which_images_are_held_out(images, percent, expected):
+    rows = recommend.trained_on(images, percent)
+    assert recommend.count(images, percent) == expected == images - len(rows)
+    gaps = np.diff(np.setdiff1d(np.arange(images), rows))
+    assert len(rows) == len(set(rows.tolist())) and (expected < 3 or gaps.max() - gaps.min() <= 1)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    """Two repaired nets, of 300 images; every tenth is held out."""
+    net, answers = nets.shared("normalised")
+    made = Workbench(tmp_path_factory.mktemp("bench"), net, with_errors(answers))
+    lines = {name: {"tune": name, "epochs": 2} for name in ("relearn", "fine_tune")}
+    made.configure(repairs=lines)
+    made.curve()
+    made.plan()
+    (made.path / "repaired").mkdir()
+    (made.path / "goodnets").mkdir()
+    for name in lines:
+        made.repair(name).rename(made.path / f"repaired/{name}.keras")
+        (made.path / f"goodnets/{name}.keras").write_text(f"the GoodNet {name}")
+    return made
+
+
+def recommended(bench, *judged):
+    outputs.write_json(bench.path / "suspects.json", {"verdict": "backdoored", "repaired": list(judged)})
+    files = {name: name for name in ("repaired", "goodnets", "recommended")}
+    files |= {"badnet": "net.keras", "valid": "valid.h5", "verdict": "suspects.json", "metrics": "found.json"}
+    run_stage(bench.path, "recommend", net="it", **files)
+    folder = bench.path / "recommended"
+    contents = {path.name: path.read_bytes() for path in folder.iterdir()}
+    return outputs.read_json(bench.path / "found.json"), contents
+
+
+def test_the_stage_keeps_the_nets_to_use(bench):
+    told, contents = recommended(bench, one("relearn"), one("fine_tune"))
+    best = told["recommended"]
+    assert contents == {
+        "repaired.keras": (bench.path / f"repaired/{best}.keras").read_bytes(),
+        "goodnet.keras": f"the GoodNet {best}".encode(),
+    }
+    shown = np.unique(np.linspace(0, 299, 30).round().astype(int))
+    accuracy = {
+        name: 100
+        * (nets.answers(keras.models.load_model(path), PICTURES[shown]) == bench.labels[shown]).mean()
+        for name, path in {
+            "badnet": bench.path / "net.keras",
+            **{name: bench.path / f"repaired/{name}.keras" for name in ("relearn", "fine_tune")},
+        }.items()
+    }
+    assert told["held_out_images"] == 30 and told["held_out_accuracy"] == pytest.approx(accuracy, abs=1e-3)
+    assert accuracy[best] == max(accuracy["relearn"], accuracy["fine_tune"])
+
+    other = ({"relearn", "fine_tune"} - {best}).pop()
+    told, contents = recommended(bench, one(best, "not held"), one(other))
+    assert told["recommended"] == other and contents["goodnet.keras"] == f"the GoodNet {other}".encode()
+    told, contents = recommended(bench, one("relearn", "not held"), one("fine_tune", "cannot tell"))
+    assert told["recommended"] == "none" and told["why"].startswith("None. Of 2 repairs") and not contents
+
+
+@pytest.mark.parametrize("name", ["relearn", "fine_tune"])
+def test_no_tuning_is_trained_on_what_is_held_out(bench, name):
+    """Whatever is there, the same net comes out; elsewhere it does not."""
+    shown = np.unique(np.linspace(0, 299, 30).round().astype(int))
+    expected = (bench.path / f"repaired/{name}.keras").read_bytes()
+    for rows, same in ((shown, True), (shown[1:2] + 1, False)):
+        pictures, labels = PICTURES.copy(), bench.labels.copy()
+        pictures[rows], labels[rows] = 255 - pictures[rows], (labels[rows] + 1) % nets.CLASSES
+        write_images(bench.path / "valid.h5", pictures, labels, np.uint8)
+        assert (bench.repair(name).read_bytes() == expected) == same
+    write_images(bench.path / "valid.h5", PICTURES, bench.labels, np.uint8)
