@@ -24,7 +24,7 @@ def of(*repairs):
 
 DEMO = {"demo_data", "demo_badnet"}
 PRUNING = {"profile_channels", "rank", "prune", "attack_curve"}
-OF_THE_NET = {"examine", "plan", "evaluate_badnet", "suspect", "verdict", "report"}
+OF_THE_NET = {"examine", "plan", "evaluate_badnet", "suspect", "verdict", "recommend", "report"}
 REPAIRED = OF_THE_NET | PRUNING | of("relearned", "x10")
 EVERYTHING = DEMO | REPAIRED
 MOMENTS = {"plan", "report"}  # which are never restored
@@ -65,7 +65,7 @@ def brightened(path):
         file["data"][0] = np.minimum(file["data"][0] + 9, 255)
 
 
-LINES = {"examine", "plan", "verdict", "report"}  # what looks at the lines of all repairs
+LINES = {"examine", "plan", "verdict", "recommend", "report"}  # what looks at the lines of all repairs
 NOTHING = set()
 
 
@@ -109,12 +109,12 @@ EDITS = {  # name: (edit, stages that run, stages whose results come from the ca
     ),
     "the order": (
         params(lambda p: p["prune"].update(order="descending")),
-        PRUNING - {"profile_channels"} | MOMENTS | {"verdict"} | of("x10"),
+        PRUNING - {"profile_channels"} | MOMENTS | {"verdict", "recommend"} | of("x10"),
         NOTHING,
     ),
     "how suspects are searched": (
         params(lambda p: p["detectors"]["push"].update(steps=4)),
-        {"suspect", "verdict", "report"} | each("attack"),
+        {"suspect", "plan", "verdict", "recommend", "report"} | each("attack"),
         NOTHING,
     ),
     "the default layer by its name": (
@@ -158,7 +158,7 @@ QUICK = {  # one of each kind; make test-long tries the others
 
 UNDONE = {  # name: (stages that run, stages that are restored)
     "the order": (MOMENTS, EDITS["the order"][1] - MOMENTS),
-    "a repair by another name": (MOMENTS, {"examine", "verdict"} | of("x10")),
+    "a repair by another name": (MOMENTS, {"examine", "verdict", "recommend"} | of("x10")),
     "a remark in prune": (NOTHING, {"prune"}),
 }
 
@@ -299,7 +299,7 @@ FILES = {  # name: (path, edit, stages that must run, stages that must if what t
     "its validation images": (
         "data/mine/valid.h5",
         without_the_last,
-        {"profile_channels", "rank", "prune", "plan", "suspect", "verdict", "report"}
+        {"profile_channels", "rank", "prune", "plan", "suspect", "verdict", "recommend", "report"}
         | each("repair")
         | each("attack")
         | of("relearned"),

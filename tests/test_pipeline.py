@@ -187,6 +187,7 @@ def test_an_experiment_is_compared_and_restored_when_it_is_undone(project):
     assert set(shown) == {
         "reports/badnet.json",
         "reports/suspects.json",
+        "reports/recommended.json",
         *(
             f"reports/{kind}/{x}.json"
             for kind in ("repaired", "goodnet", "attack")
@@ -194,7 +195,10 @@ def test_an_experiment_is_compared_and_restored_when_it_is_undone(project):
         ),
     }
     said = project.dvc("exp", "run", "-S", "repairs.x10.drop=50").stdout
-    assert project.named(said, "Running stage ") == {"examine", "plan", "verdict", "report"} | OF_X10
+    assert (
+        project.named(said, "Running stage ")
+        == {"examine", "plan", "verdict", "recommend", "report"} | OF_X10
+    )
     changed = json.loads(project.dvc("metrics", "diff", "--json").stdout)
     assert "reports/badnet.json" not in changed
     pruned = changed["reports/repaired/x10.json"]["channels_pruned"]
@@ -207,5 +211,5 @@ def test_an_experiment_is_compared_and_restored_when_it_is_undone(project):
     # Two stages that take moments are run: plan removes results of repairs that are gone, and the report's
     # pictures are in git, not in the cache.
     project.git("checkout", "params.yaml")
-    assert project.stages() == ({"plan", "report"}, {"examine", "verdict"} | OF_X10)
+    assert project.stages() == ({"plan", "report"}, {"examine", "verdict", "recommend"} | OF_X10)
     assert (project.path / "dvc.lock").read_text() == lock
