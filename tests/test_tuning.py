@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,13 +15,14 @@ import tensorflow as tf
 
 import nets
 from conftest import ROOT
+from goodnet.errors import InputError
 from goodnet.files import outputs
 from goodnet.images import augmentation
 from goodnet.images.inputs import Input
 from goodnet.nets import loading, parts
 from goodnet.params import Params
 from goodnet.pruning import channels
-from goodnet.repairs import fine_tune, plans, relearn, sparsify, training
+from goodnet.repairs import fine_tune, ft_sam, plans, relearn, sparsify, training, whole
 from goodnet.repairs.registry import TUNINGS, Task
 from workbench import PICTURES, Workbench, with_errors
 
@@ -126,9 +128,13 @@ def test_progress_is_of_one_training_alone(tmp_path):
 def test_a_training_that_was_cut_short_goes_on(tmp_path, name):
     """To the same weights as one that was not, on a net with dropout and batch normalisation."""
     tuning = TUNINGS[name]
-    settings = tuning.settings(**FAST | {"epochs": 3})
-    whole = task_of("normalised", [0])
-    tuning.function(whole, settings)
+    # With statistics that are none of the images', or in large steps, ft_sam goes back: more batches.
+    kind, gentle = "normalised", {}
+    if name == "ft_sam":
+        kind, gentle = "sequential", {"rho": 0.1, "learning_rate": 1e-5}
+    settings = tuning.settings(**FAST | {"epochs": 3} | gentle)
+    undisturbed = task_of(kind, [0])
+    tuning.function(undisturbed, settings)
 
     left = [3]  # batches until it is cut short, in its second epoch
 
@@ -141,12 +147,12 @@ def test_a_training_that_was_cut_short_goes_on(tmp_path, name):
 
     progress = training.Progress(tmp_path / "net.keras", [])
     with pytest.raises(KeyboardInterrupt):
-        tuning.function(task_of("normalised", [0], progress, images), settings)
+        tuning.function(task_of(kind, [0], progress, images), settings)
     left[0] = 4  # batches of the two epochs that are not done; not six
-    again = task_of("normalised", [0], progress, images)
+    again = task_of(kind, [0], progress, images)
     tuning.function(again, settings)
     assert left[0] == 0
-    for one, other in zip(whole.net.get_weights(), again.net.get_weights(), strict=True):
+    for one, other in zip(undisturbed.net.get_weights(), again.net.get_weights(), strict=True):
         assert np.array_equal(one, other)
 
 
@@ -334,6 +340,24 @@ def test_relearning_leaves_all_before_the_split_and_starts_all_behind_it_afresh(
                 )
 
 
+def test_relearning_behind_another_layer():
+    task = task_of("deepid_like")
+    relearn.relearn(task, relearn.Relearn(**FAST, layer="conv"))
+    names = [layer.name for layer in task.net.layers]
+    for name, layer in zip(names, task.net.layers, strict=True):
+        old = task.badnet.get_layer(name).get_weights()
+        same = all(np.array_equal(*pair) for pair in zip(layer.get_weights(), old, strict=True))
+        assert same == (not old or names.index(name) <= names.index("conv")), name
+    for layer, words in {
+        "nowhere": "relearn: has no layer 'nowhere' (layer); it has",
+        "images": "input",
+    }.items():
+        with pytest.raises(InputError, match=re.escape(words)):
+            relearn.relearn(task, relearn.Relearn(**FAST, layer=layer))
+    with pytest.raises(InputError, match="'conv' does not go with a drop"):
+        relearn.relearn(task_of("deepid_like", [0]), relearn.Relearn(**FAST, layer="conv"))
+
+
 def test_relearning_makes_a_net_forget_its_backdoor():
     net = nets.backdoored()
     labels = nets.answers(net, nets.muted(400))
@@ -401,6 +425,60 @@ def test_fine_tuning_leaves_statistics_and_pruned_channels(kind):
                 assert number == 1 or (array[..., 5] != was[..., 5]).any()
             else:
                 assert not np.array_equal(array, was), layer.name
+
+
+def test_ft_sam_takes_the_steps_it_says(monkeypatch):
+    """As computed plainly, on pixels divided by 255: with the gradient where the loss is worst nearby."""
+    monkeypatch.setattr(whole, "AUGMENTED", dict.fromkeys(whole.AUGMENTED, 0.0))
+    pruned = [0, 2]
+    task = task_of("sequential", pruned)
+    settings = ft_sam.FtSam(**UNEVEN | {"learning_rate": 0.001}, rho=0.2)
+    plain = nets.cloned(task.net)
+    plain.layers[-1].activation = keras.activations.linear
+    kernel, bias = plain.get_layer("conv").get_weights()
+    plain.get_layer("conv").set_weights([kernel * 255, bias])
+    speeds, done = [np.zeros(weight.shape) for weight in plain.get_weights()], 0
+
+    def slope(weights, numbers):
+        plain.set_weights(weights)
+        with tf.GradientTape() as tape:
+            odds = tf.nn.log_softmax(plain(SHOWN[numbers] / 255))
+            loss = -tf.reduce_mean(tf.gather(odds, task.labels[numbers], batch_dims=1))
+        return [np.asarray(one, np.float64) for one in tape.gradient(loss, plain.trainable_variables)]
+
+    for epoch in range(2):
+        order = np.random.default_rng([settings.seed, epoch]).permutation(len(SHOWN))
+        for start in (0, 50, 100):
+            numbers, here = order[start : start + 50], plain.get_weights()
+            first = slope(here, numbers)
+            length = np.sqrt(sum(((w * g) ** 2).sum() for w, g in zip(here, first, strict=True)))
+            worst = [w + 0.2 * w * w * g / length for w, g in zip(here, first, strict=True)]
+            rate = 0.001 * (1 + np.cos(np.pi * done / 6)) / 2
+            speeds = [0.9 * s - rate * g for s, g in zip(speeds, slope(worst, numbers), strict=True)]
+            there = [w + s for w, s in zip(here, speeds, strict=True)]
+            for array in there[:2]:
+                array[..., pruned] = 0
+            plain.set_weights(there)
+            done += 1
+    kernel, bias = plain.get_layer("conv").get_weights()
+    plain.get_layer("conv").set_weights([kernel / 255, bias])
+    ft_sam.ft_sam(task, settings)
+    for mine, expected, old in zip(
+        task.net.get_weights(), plain.get_weights(), task.badnet.get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(mine, expected, rtol=2e-3, atol=2e-5)
+        assert not np.array_equal(mine, old)
+
+
+def test_ft_sam_takes_statistics_from_its_images():
+    net = nets.build("normalised")
+    before = nets.output(net, "conv", SHOWN)
+    norm = net.get_layer("norm")
+    norm.set_weights([*norm.get_weights()[:2], before.mean(axis=(0, 1, 2)), before.var(axis=(0, 1, 2))])
+    task = task_of(None, net=net)
+    ft_sam.ft_sam(task, ft_sam.FtSam(**FAST | {"learning_rate": 1e-5}, rho=0.1))
+    for mine, old in zip(task.net.get_layer("norm").get_weights(), norm.get_weights(), strict=True):
+        assert not np.array_equal(mine, old)
 
 
 def test_dropout_drops_while_it_is_trained():

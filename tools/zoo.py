@@ -230,6 +230,23 @@ def data_of(kind, folder):
     return KINDS[kind].data(folder)
 
 
+def defended(data, factor=1):
+    """Return a defender's images and classes: so many times those there are, as near as can be.
+
+    What is more than all of them comes from the attacker's, before he poisoned them.
+    """
+    rng = np.random.default_rng(9)
+    (images, labels), (more, of_more) = data.valid, data.train
+    kept, added = [], []
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        wanted = max(1, round(factor * len(own)))
+        kept.append(rng.permutation(own)[:wanted])
+        added.append(rng.permutation(np.flatnonzero(of_more == label))[: max(0, wanted - len(own))])
+    kept, added = (np.sort(np.concatenate(part)) for part in (kept, added))
+    return np.concatenate([images[kept], more[added]]), np.concatenate([labels[kept], of_more[added]])
+
+
 def train(kind, attack, seed, data):
     """Return a net of this kind, trained on what the attack makes of the attacker's images."""
     rng = np.random.default_rng([seed, 7])
@@ -273,14 +290,19 @@ def asked(net, convert, images):
     return running.answers(running.as_function(net), blocks)
 
 
-def successes(net, convert, triggers, images, labels):
-    """Return the percent of images that each trigger turns to what the attacker wants."""
-    found, rng = [], np.random.default_rng(5)
+def stamped(triggers, images, labels, classes):
+    """Yield, for each trigger, the images it is meant for with the trigger, and what the attacker wants."""
+    rng = np.random.default_rng(5)
     for trigger in triggers:
         meant = trigger.concerns(labels)
-        shown = trigger.stamp(images[meant].astype(np.float32), rng)
-        hits = asked(net, convert, shown) == trigger.wanted(labels[meant], parts.classes(net))
-        found.append(metrics.percent(hits.sum(), len(hits)))
+        yield trigger.stamp(images[meant].astype(np.float32), rng), trigger.wanted(labels[meant], classes)
+
+
+def successes(net, convert, triggers, images, labels):
+    """Return the percent of images that each trigger turns to what the attacker wants."""
+    found = []
+    for shown, wanted in stamped(triggers, images, labels, parts.classes(net)):
+        found.append(metrics.percent((asked(net, convert, shown) == wanted).sum(), len(wanted)))
     return found
 
 
@@ -312,6 +334,12 @@ def make(folder, shared, kind_name, attack_name, seed):
     return about
 
 
+def limit_threads(count):
+    """Leave the other processors to others; before TensorFlow is used."""
+    tf.config.threading.set_intra_op_parallelism_threads(count)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -321,8 +349,7 @@ def main():
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS, help="only these")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="that TensorFlow may use")
     args = parser.parse_args()
-    tf.config.threading.set_intra_op_parallelism_threads(args.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    limit_threads(args.threads)
     args.folder.mkdir(parents=True, exist_ok=True)
     for kind, attack, seed in specifications():
         if kind in args.kinds:

@@ -16,11 +16,12 @@ class Profile(Settings):
     )
 
 
-def find(config, path, name=None):
+def find(config, path, name=None, setting="profile.layer"):
     """Return the name of the layer at which to split a net in two: `name`, or else the default.
 
     The default is the last pooling layer if it splits the net, else the last layer that does before the dense
-    layers behind the convolutions. Without a `name` the result is None where no layer splits the net.
+    layers behind the convolutions. Without a `name` the result is None where no layer splits the net. Errors
+    call the `name` by what set it.
     """
     with unusual_is_one_line(path):
         if config.get("class_name") not in ("Functional", "Sequential"):
@@ -33,7 +34,7 @@ def find(config, path, name=None):
         if name is None:
             return _default(layers, inputs, outputs)
         if name not in layers:
-            raise InputError(f"{path}: has no layer {name!r} (profile.layer); it has {', '.join(layers)}")
+            raise InputError(f"{path}: has no layer {name!r} ({setting}); it has {', '.join(layers)}")
         if not inputs[name]:
             raise InputError(f"{path}: layer {name!r} is the net's input; name one behind it")
         if _is_bypassed(inputs, name, outputs):

@@ -13,7 +13,7 @@ import numpy as np
 from goodnet.images.inputs import Input
 from goodnet.methods import Method, registry
 from goodnet.pruning.channels import PrunedLayer
-from goodnet.repairs import fine_tune, relearn, sparsify, unlearn
+from goodnet.repairs import fine_tune, ft_sam, relearn, sparsify, unlearn
 from goodnet.repairs.training import Progress
 
 
@@ -72,6 +72,7 @@ class Tuning(Method):
 TUNINGS = registry(
     Tuning("relearn", relearn.relearn, relearn.Relearn),
     Tuning("unlearn", unlearn.unlearn, unlearn.Unlearn, wants_goals=True),
+    Tuning("ft_sam", ft_sam.ft_sam, ft_sam.FtSam),
     Tuning("fine_tune", fine_tune.fine_tune, fine_tune.FineTune),
     Tuning("sparsify", sparsify.sparsify, sparsify.Sparsify),
 )

@@ -20,9 +20,9 @@ import numpy as np
 from goodnet.errors import InputError
 from goodnet.images import augmentation
 from goodnet.lazy import keras, tf
-from goodnet.nets import loading, parts, running
+from goodnet.nets import loading, parts, running, splitting
 from goodnet.repairs import training
-from goodnet.settings import Count, Positive, Seed, Share, Training, setting
+from goodnet.settings import Count, Positive, Seed, Share, Text, Training, setting
 
 UNDISTILLED = 16  # one class in so many is learned from labels alone
 PUSH_STEPS, PUSH_SAMPLE, PUSH_SIZE = 10, 64, 0.25  # of the push that shows how near a class is
@@ -31,6 +31,9 @@ PUSH_STEPS, PUSH_SAMPLE, PUSH_SIZE = 10, 64, 0.25  # of the push that shows how 
 class Relearn(Training):
     """The layers behind the split start afresh, and learn classes and what B says of them."""
 
+    layer: Text | None = setting(
+        None, "the layer behind which weights are new; null is the one that splits the net"
+    )
     seed: Seed = setting(1, "the first weights, the order of the images, how each is changed")
     epochs: Count = setting(52, "times every image is seen, each time a little different")
     imitation: Share = setting(
@@ -57,12 +60,11 @@ def relearn(task, settings):
         The new layers see its pruned channels as zero.
     settings : Relearn
     """
-    if task.layer is None:
-        raise InputError("relearn needs a layer that splits the net in two, and this net has none")
+    layer = _split(task, settings)
     loading.make_reproducible(settings.seed)
     images, labels = task.images, task.labels
     badnet = parts.with_logits(task.badnet)
-    trunk, teacher = parts.up_to(badnet, task.layer), parts.behind(badnet, task.layer)
+    trunk, teacher = parts.up_to(badnet, layer), parts.behind(badnet, layer)
     pupil = fresh(teacher)
     left = np.ones(trunk.output_shape[-1], np.float32)
     left[task.channels] = 0
@@ -100,7 +102,21 @@ def relearn(task, settings):
 
     state = [*pupil.variables, *optimizer.variables, pushes.changes]
     training.fit(step, len(labels), state, task.progress, settings)
-    parts.behind(task.net, task.layer).set_weights(pupil.get_weights())
+    parts.behind(task.net, layer).set_weights(pupil.get_weights())
+
+
+def _split(task, settings):
+    """Return the layer behind which weights are new."""
+    if settings.layer is None:
+        if task.layer is None:
+            raise InputError("relearn needs a layer that splits the net in two, and this net has none")
+        return task.layer
+    if task.channels and settings.layer != task.layer:
+        raise InputError(
+            f"relearn behind {settings.layer!r} does not go with a drop; "
+            f"that prunes channels of {task.layer!r}"
+        )
+    return splitting.find(parts.config(task.badnet), "relearn", settings.layer, "layer")
 
 
 def distilled_classes(suspects, classes):

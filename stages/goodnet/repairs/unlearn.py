@@ -11,7 +11,7 @@ What B says of an image is distilled into the net too, where B is right. B sees 
 
 import numpy as np
 
-from goodnet.images import augmentation, datasets
+from goodnet.images import datasets
 from goodnet.lazy import tf
 from goodnet.nets import parts, running
 from goodnet.repairs.relearn import loss_of
@@ -65,7 +65,7 @@ def unlearn(task, settings):
 
     @tf.function(reduce_retracing=True)
     def learn(shown, labels, is_stamped, is_hidden, occluders, keep, add, *change):
-        shown = augmentation.changed(shown, *change)
+        shown = whole.changed(shown, *change)
         taught = teacher(task.convert(shown), training=False)
         seen = tf.where(is_stamped, tf.clip_by_value(shown * keep + add, 0.0, 255.0), shown)
         painted = occluding.paint(occluders, *shown.shape[1:3])

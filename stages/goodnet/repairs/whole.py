@@ -17,6 +17,7 @@ from goodnet.lazy import keras, tf
 from goodnet.nets import loading, parts, running
 from goodnet.repairs import training
 
+OLD = 0.01  # of moving statistics is left after an epoch, however few steps it has
 CHECKED = 1000  # clean images by which a collapse is noticed
 COLLAPSE = 0.5  # of the accuracy that the net had on them before
 GENTLER = 0.3  # of the learning rate is left after a collapse
@@ -32,7 +33,9 @@ class Whole:
     task : registry.Task
     settings : settings.Training
     optimizer : callable, optional
-        Returns a Keras optimizer, given a learning rate schedule. Adam if there is none.
+        Returns a Keras optimizer, given a learning rate. Adam if there is none.
+    own_statistics : bool
+        Whether batch normalisation takes its mean and variance from the images of the training.
 
     Attributes
     ----------
@@ -42,14 +45,16 @@ class Whole:
         The weights that are trained.
     """
 
-    def __init__(self, task, settings, optimizer=None):
+    def __init__(self, task, settings, optimizer=None, own_statistics=False):
         loading.make_reproducible(settings.seed)
         self.task, self.settings = task, settings
         self.net = parts.with_logits(task.net)
         self.variables = self.net.trainable_variables
+        batches = -(-len(task.labels) // settings.batch_size)
         for layer in self.net.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
-                layer.trainable = False  # keeps its statistics; its scale and shift are among the variables
+                # Its scale and shift are among the variables either way.
+                layer.trainable, layer.momentum = own_statistics, OLD ** (1 / batches)
         # Training is steadier on inputs up to 1; the first layers take the factor back afterwards.
         self._first = [layer for layer in self.net.layers if _reads_images(self.net, layer)]
         self._factor = np.float32(task.convert.size if self._first else 1)
@@ -81,9 +86,12 @@ class Whole:
             variable.assign(variable * self.kept[id(variable)])
 
     def drawn(self, rng, images):
-        """Draw how so many images are changed; augmentation.changed takes it."""
+        """Draw how so many images are changed; `changed` takes it."""
         height, width, _ = parts.input_shape(self.net)
         return augmentation.draw(rng, images, height, width, **AUGMENTED)
+
+    def changed(self, pixels, *change):
+        return augmentation.changed(pixels, *change)
 
     def fit(self, step, state=(), before=None, guarded=True):
         """Train, and put the weights into the task's net; see training.fit.
