@@ -67,6 +67,7 @@ def tune(args, plan, config, weights, pruned):
             labels=valid.labels[rows],
             convert=convert,
             progress=progress,
+            scratch=args.repaired.parent,
         )
         tuning.function(task, tuning.settings.model_validate(plan["settings"]))
     loading.save(net, args.repaired)

@@ -201,7 +201,7 @@ def tuned(name, net, repaired, layer, dead, shown, path):
     progress = training.Progress(path, [])
     goals = [nets.TARGET, ANY]
     images = lambda rows: shown[rows]  # noqa: E731
-    task = Task(net, repaired, layer.name, layer, dead, goals, images, labels, Input(), progress)
+    task = Task(net, repaired, layer.name, layer, dead, goals, images, labels, Input(), progress, path.parent)
     TUNINGS[name].function(task, TUNINGS[name].settings(epochs=1, batch_size=40))
     progress.finished()
 

@@ -6,7 +6,9 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -19,7 +21,7 @@ from goodnet.errors import InputError
 from goodnet.files import outputs
 from goodnet.images import augmentation
 from goodnet.images.inputs import Input
-from goodnet.nets import loading, parts
+from goodnet.nets import loading, parts, running
 from goodnet.params import Params
 from goodnet.pruning import channels
 from goodnet.repairs import fine_tune, ft_sam, plans, relearn, sparsify, training, whole
@@ -58,6 +60,7 @@ def task_of(kind, pruned=(), progress=None, images=None, net=None):
         labels=with_errors(answers)[: len(SHOWN)].astype(np.int64),
         convert=Input(),
         progress=progress or Unkept(),
+        scratch=Path(tempfile.gettempdir()),
     )
 
 
@@ -125,7 +128,7 @@ def test_progress_is_of_one_training_alone(tmp_path):
 
 
 @pytest.mark.parametrize("name", TUNINGS)
-def test_a_training_that_was_cut_short_goes_on(tmp_path, name):
+def test_a_training_that_was_cut_short_goes_on(tmp_path, monkeypatch, name):
     """To the same weights as one that was not, on a net with dropout and batch normalisation."""
     tuning = TUNINGS[name]
     # With statistics that are none of the images', or in large steps, ft_sam goes back: more batches.
@@ -137,19 +140,23 @@ def test_a_training_that_was_cut_short_goes_on(tmp_path, name):
     tuning.function(undisturbed, settings)
 
     left = [3]  # batches until it is cut short, in its second epoch
+    fit = training.fit
 
-    def images(numbers):
-        if len(numbers) == 60:
+    def cut_short(step, *rest):
+        def counted(numbers, rng):
             left[0] -= 1
             if left[0] < 0:
                 raise KeyboardInterrupt
-        return SHOWN[numbers]
+            step(numbers, rng)
 
+        fit(counted, *rest)
+
+    monkeypatch.setattr(training, "fit", cut_short)
     progress = training.Progress(tmp_path / "net.keras", [])
     with pytest.raises(KeyboardInterrupt):
-        tuning.function(task_of(kind, [0], progress, images), settings)
+        tuning.function(task_of(kind, [0], progress), settings)
     left[0] = 4  # batches of the two epochs that are not done; not six
-    again = task_of(kind, [0], progress, images)
+    again = task_of(kind, [0], progress)
     tuning.function(again, settings)
     assert left[0] == 0
     for one, other in zip(undisturbed.net.get_weights(), again.net.get_weights(), strict=True):
@@ -250,6 +257,22 @@ def test_suspects_are_the_classes_with_a_short_way():
     assert pushes.changes.shape == (3, 2, 2, 4) and not pushes.changes.numpy().any()
 
 
+def test_of_many_classes_those_a_short_push_brings_nearer_are_looked_at(monkeypatch):
+    """The same come out as if all were; only what is far away is left out."""
+    rng = np.random.default_rng(2)
+    kernel = rng.normal(0, 0.3, (16, 6))
+    kernel[[3, 7]], kernel[[11, 15]] = 0, 0
+    kernel[[3, 7], 3], kernel[[11, 15], 5] = 4, 4
+    sample = np.abs(rng.normal(0, 1, (64, 2, 2, 4))).astype("float32")
+    teacher = teacher_of(kernel, np.zeros(6))
+    among_all = relearn.Pushes(teacher, tf.constant(sample), 2, 0.5).targets.tolist()
+    monkeypatch.setattr(relearn, "SCREENED", 3)
+    assert relearn.Pushes(teacher, tf.constant(sample), 2, 0.5).targets.tolist() == among_all
+    assert sorted(among_all) == [3, 5]
+    monkeypatch.setattr(relearn, "SCREENED", 1)
+    assert relearn.Pushes(teacher, tf.constant(sample), 2, 0.5).targets.tolist() in ([3], [5])
+
+
 def plain_relearning(badnet, labels, pruned, settings):
     """Relearn a net whose only layer behind its features is a dense one, with numbers alone."""
     loading.make_reproducible(settings.seed)
@@ -272,17 +295,21 @@ def plain_relearning(badnet, labels, pruned, settings):
     means, squares = ([np.zeros(array.shape) for array in own] for _ in range(2))
     done, batches = 0, -(-len(SHOWN) // settings.batch_size)
     for epoch in range(settings.epochs):
+        if epoch % settings.reused == 0:
+            rng = np.random.default_rng([settings.seed, epoch // settings.reused, 1])
+            kinds = ("shift", "turn", "zoom", "brightness", "contrast")
+            kinds, features = {kind: getattr(settings, kind) for kind in kinds}, []
+            for block in np.split(SHOWN, range(running.BATCH, len(SHOWN), running.BATCH)):
+                change = augmentation.draw(rng, len(block), 12, 10, **kinds)
+                features.append(nets.scores(trunk, augmentation.changed(block, *change)).astype(float))
+            features = np.concatenate(features)
         rng = np.random.default_rng([settings.seed, epoch])
         order = rng.permutation(len(SHOWN))
         for start in range(0, len(SHOWN), settings.batch_size):
             numbers = order[start : start + settings.batch_size]
             suspect = rng.integers(len(targets))
             is_pushed = rng.random((len(numbers), 1, 1, 1)) < settings.pushed
-            kinds = ("shift", "turn", "zoom", "brightness", "contrast")
-            change = augmentation.draw(
-                rng, len(numbers), 12, 10, **{kind: getattr(settings, kind) for kind in kinds}
-            )
-            seen = nets.scores(trunk, augmentation.changed(SHOWN[numbers], *change)).astype(float)
+            seen = features[numbers]
             pupil = own[0] * left.reshape(-1, 1), own[1]
             pushes[suspect] = plain_push(
                 seen[::2], pushes[suspect], targets[suspect], largest, 0.1, floor, (kernel, bias), pupil
@@ -311,9 +338,9 @@ def plain_relearning(badnet, labels, pruned, settings):
 
 
 def test_relearning_takes_the_steps_it_says():
-    """All steps of two epochs, computed with numbers alone."""
+    """All steps of three epochs, computed with numbers alone; the third has features of its own."""
     task = task_of("sequential", [0])
-    settings = relearn.Relearn(**UNEVEN, suspects=2, pushed=0.4, push=0.5)
+    settings = relearn.Relearn(**UNEVEN | {"epochs": 3}, reused=2, suspects=2, pushed=0.4, push=0.5)
     relearn.relearn(task, settings)
     expected = plain_relearning(task.badnet, task.labels, [0], settings)
     for mine, plain in zip(task.net.layers[-1].get_weights(), expected, strict=True):

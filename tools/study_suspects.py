@@ -34,7 +34,7 @@ def judged(subject, folder):
     timed = path.with_suffix(".json")
     if not timed.exists():
         images, net = subject.valid()[0], subject.load()
-        started = time.monotonic()
+        started = time.process_time()
         case = Case(
             net,
             splitting.find(parts.config(net), Path(subject.name)),
@@ -42,7 +42,7 @@ def judged(subject, folder):
             subject.convert,
         )
         findings.write(path, *verdict.judge(case, detectors, settings))
-        outputs.write_json(timed, {"seconds": round(time.monotonic() - started, 1)})
+        outputs.write_json(timed, {"seconds": round(time.process_time() - started, 1)})
     evidence, found = findings.read(path)
     if not found.reason:  # the rule may be another one by now
         evidence["inversion"].leads = found.leads

@@ -152,18 +152,44 @@ def in_any_order(images, folder):
 
     Training takes images in another order each time, which compressed files of any layout give only slowly.
     """
-    size = 4 * math.prod(images.shape)
-    with tempfile.TemporaryFile(dir=folder) as file:
-        for block in images.blocks():
-            with naming(folder):
-                file.write(np.ascontiguousarray(block))
-                file.flush()
+    with Scratch(images.shape, folder) as scratch:
+        scratch.fill(images.blocks())
+        yield scratch.take
 
-        def take(numbers):
-            rows = b"".join(os.pread(file.fileno(), size, int(number) * size) for number in numbers)
-            return np.frombuffer(rows, np.float32).reshape(-1, *images.shape)
 
-        yield take
+class Scratch:
+    """A nameless file of float32 arrays of one shape, which are taken in any order.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    folder : Path
+        On whose disk it is. It is gone when the process is.
+    """
+
+    def __init__(self, shape, folder):
+        self.shape, self.folder = tuple(shape), folder
+        self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115, closed on exit
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+
+    def fill(self, blocks):
+        """Put these blocks of arrays in the place of all there are."""
+        self.file.seek(0)
+        for block in blocks:
+            with naming(self.folder):
+                self.file.write(np.ascontiguousarray(block, np.float32))
+                self.file.flush()
+
+    def take(self, numbers):
+        """Return the arrays with these numbers."""
+        size, handle = 4 * math.prod(self.shape), self.file.fileno()
+        rows = b"".join(os.pread(handle, size, int(number) * size) for number in numbers)
+        return np.frombuffer(rows, np.float32).reshape(-1, *self.shape)
 
 
 def has_labels(path):

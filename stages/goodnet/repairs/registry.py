@@ -7,6 +7,7 @@ here and its settings under `tunings` in params.yaml.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -42,6 +43,8 @@ class Task:
         Makes what the net takes of pixels.
     progress : Progress
         Where a training keeps its state after each epoch.
+    scratch : Path
+        A folder on a disk, for nameless files.
     """
 
     badnet: object
@@ -54,6 +57,7 @@ class Task:
     labels: np.ndarray
     convert: Input
     progress: Progress
+    scratch: Path
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ held-out images would choose at random.
 import numpy as np
 
 from goodnet.errors import InputError
-from goodnet.images import augmentation
+from goodnet.images import augmentation, datasets
 from goodnet.lazy import keras, tf
 from goodnet.nets import loading, parts, running, splitting
 from goodnet.repairs import training
@@ -26,6 +26,7 @@ from goodnet.settings import Count, Positive, Seed, Share, Text, Training, setti
 
 UNDISTILLED = 16  # one class in so many is learned from labels alone
 PUSH_STEPS, PUSH_SAMPLE, PUSH_SIZE = 10, 64, 0.25  # of the push that shows how near a class is
+SCREENED, SCREEN_STEPS, SCREEN_ONE_IN = 64, 3, 4  # of many classes so many get it, after a shorter one
 
 
 class Relearn(Training):
@@ -35,7 +36,8 @@ class Relearn(Training):
         None, "the layer behind which weights are new; null is the one that splits the net"
     )
     seed: Seed = setting(1, "the first weights, the order of the images, how each is changed")
-    epochs: Count = setting(52, "times every image is seen, each time a little different")
+    epochs: Count = setting(52, "times every image is seen")
+    reused: Count = setting(4, "epochs in a row that see an image changed in the same way, which saves time")
     imitation: Share = setting(
         0.9, "share of the loss that is distillation from B, where B is right; the rest is labels"
     )
@@ -79,8 +81,11 @@ def relearn(task, settings):
     optimizer = training.adam(pupil.trainable_variables, len(labels), settings)
 
     @tf.function(reduce_retracing=True)
-    def learn(shown, labels, suspect, is_pushed, *change):
-        seen = trunk(task.convert(augmentation.changed(shown, *change)), training=False)
+    def look(shown, *change):
+        return trunk(task.convert(augmentation.changed(shown, *change)), training=False)
+
+    @tf.function(reduce_retracing=True)
+    def learn(seen, labels, suspect, is_pushed):
         taught = teacher(seen, training=False)
         # Every second image is enough to tell which way to push.
         push = pushes.advance(seen[::2], suspect, lambda features: pupil(features * left, training=False))
@@ -93,15 +98,29 @@ def relearn(task, settings):
     kinds = {name: getattr(settings, name) for name in ("shift", "turn", "zoom", "brightness", "contrast")}
     height, width, _ = parts.input_shape(badnet)
 
-    def step(numbers, rng):
-        suspect = rng.integers(len(pushes.targets))
-        is_pushed = rng.random((len(numbers), *[1] * (len(trunk.output_shape) - 1))) < settings.pushed
-        change = augmentation.draw(rng, len(numbers), height, width, **kinds)
-        arguments = (images(numbers), labels[numbers], suspect, is_pushed, *change)
-        learn(*map(tf.convert_to_tensor, arguments))
+    def features(time):
+        """Yield what the trunk makes of all images, each changed as it is this time."""
+        rng = np.random.default_rng([settings.seed, time, 1])
+        for start in range(0, len(labels), running.BATCH):
+            numbers = np.arange(start, min(start + running.BATCH, len(labels)))
+            change = augmentation.draw(rng, len(numbers), height, width, **kinds)
+            yield look(*map(tf.convert_to_tensor, (images(numbers), *change))).numpy()
 
-    state = [*pupil.variables, *optimizer.variables, pushes.changes]
-    training.fit(step, len(labels), state, task.progress, settings)
+    with datasets.Scratch(trunk.output_shape[1:], task.scratch) as scratch:
+        times = []  # when the features that are there were made: this process may begin in the middle
+
+        def renew(epoch, _):
+            if times != [epoch // settings.reused]:
+                times[:] = [epoch // settings.reused]
+                scratch.fill(features(*times))
+
+        def step(numbers, rng):
+            suspect = rng.integers(len(pushes.targets))
+            is_pushed = rng.random((len(numbers), *[1] * (len(trunk.output_shape) - 1))) < settings.pushed
+            learn(*map(tf.convert_to_tensor, (scratch.take(numbers), labels[numbers], suspect, is_pushed)))
+
+        state = [*pupil.variables, *optimizer.variables, pushes.changes]
+        training.fit(step, len(labels), state, task.progress, settings, renew)
     parts.behind(task.net, layer).set_weights(pupil.get_weights())
 
 
@@ -182,11 +201,15 @@ class Pushes:
         self.teacher, self.spread = teacher, tf.math.reduce_std(sample)
         self.floor = tf.reduce_min(sample)  # 0 behind a ReLU: no push makes a feature that cannot occur
         self.size = size
-        classes = parts.classes(teacher)
-        share_moved = tf.function(self._share_moved, reduce_retracing=True)
-        shares = [float(share_moved(sample, tf.constant(target))) for target in range(classes)]
+        reach = tf.function(self._reach, reduce_retracing=True)
+        near = np.arange(parts.classes(teacher))
+        if len(near) > SCREENED:  # a few steps on a few images tell which are worth the whole push
+            few = sample[::SCREEN_ONE_IN]
+            odds = [float(reach(few, tf.constant(target), SCREEN_STEPS)[1]) for target in near]
+            near = np.sort(np.argsort(-np.array(odds), kind="stable")[:SCREENED])
+        shares = [float(reach(sample, tf.constant(target), PUSH_STEPS)[0]) for target in near]
         # The classes one push moves the most images to; of equals, the lowest.
-        self.targets = np.argsort(-np.array(shares), kind="stable")[:suspects].astype(np.int64)
+        self.targets = near[np.argsort(-np.array(shares), kind="stable")[:suspects]].astype(np.int64)
         self.changes = tf.Variable(tf.zeros((len(self.targets), *sample.shape[1:])))
 
     def pushed(self, features, push):
@@ -213,9 +236,12 @@ class Pushes:
         push -= gradient / (tf.norm(gradient) + 1e-9) * step * largest
         return push * tf.minimum(1.0, largest / (tf.norm(push) + 1e-9))
 
-    def _share_moved(self, features, target):
+    def _reach(self, features, target, steps):
+        """Return the share of images that a push moves to the target, and their mean log odds of it."""
         push = tf.zeros(features.shape[1:])
-        for _ in tf.range(PUSH_STEPS):
+        for _ in tf.range(steps):
             push = self._step(features, push, target, PUSH_SIZE, 0.2, self._answer)
-        answers = tf.argmax(self._answer(self.pushed(features, push)), axis=1)
-        return tf.reduce_mean(tf.cast(answers == tf.cast(target, answers.dtype), tf.float32))
+        scores = self._answer(self.pushed(features, push))
+        is_there = tf.argmax(scores, axis=1) == tf.cast(target, tf.int64)
+        odds = tf.nn.log_softmax(scores)[:, target]
+        return tf.reduce_mean(tf.cast(is_there, tf.float32)), tf.reduce_mean(odds)
