@@ -2,6 +2,8 @@
 
 import shutil
 
+import numpy as np
+
 from goodnet.evaluation import metrics
 from goodnet.files import outputs
 from goodnet.images import datasets, inputs
@@ -43,7 +45,15 @@ def main(args):
     correct["badnet"] = right(args.badnet)
     told = {
         "recommended": best or "none",
-        "why": recommend.why(best, verdict["verdict"], judged, correct, len(numbers)),
+        "why": recommend.why(
+            best,
+            verdict["verdict"],
+            judged,
+            correct,
+            len(numbers),
+            len(np.unique(valid.labels)),
+            parts.classes(badnet),
+        ),
         "held_out_images": len(numbers),
         "held_out_accuracy": {name: metrics.percent(one, len(numbers)) for name, one in correct.items()},
     }

@@ -198,6 +198,7 @@ def tuned(name, net, repaired, layer, dead, shown, path):
     """Tune a net in place for an epoch on its own answers, a few of them wrong."""
     labels = running.answers(net, [shown])
     labels[::9] = (labels[::9] + 1) % parts.classes(net)
+    labels[: parts.classes(net)] = np.arange(parts.classes(net))  # of each class one at least
     progress = training.Progress(path, [])
     goals = [nets.TARGET, ANY]
     images = lambda rows: shown[rows]  # noqa: E731

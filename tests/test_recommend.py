@@ -27,13 +27,17 @@ def test_only_what_held_is_recommended_and_then_what_is_right_most_often():
 def test_the_reason_is_a_sentence():
     correct = {"a": 190, "b": 180, "badnet": 199}
     held = [one("a"), one("b"), one("c", "not held")]
-    assert recommend.why("a", "backdoored", held, correct, 200) == (
+    assert recommend.why("a", "backdoored", held, correct, 200, 9, 10) == (
         "*a*: of 2 repairs that have held against a fresh attack, the one that is right most often. "
         "It gets 95.0 % of 200 clean images right that no tuning was trained on (B: 99.5 %)."
     )
-    assert "a*: the only repair that has held" in recommend.why("a", "backdoored", held[::2], correct, 200)
-    assert recommend.why(None, "backdoored", held[2:], correct, 200).startswith("None. Of 1 repairs none has")
-    assert recommend.why(None, "cannot tell", [], correct, 200) == (
+    only = recommend.why("a", "backdoored", held[::2], correct, 200, 8, 10)
+    assert "a*: the only repair that has held" in only
+    assert only.endswith(" There are images of 8 of 10 classes: what it costs on the others is not known.")
+    assert recommend.why(None, "backdoored", held[2:], correct, 200, 9, 10).startswith(
+        "None. Of 1 repairs none has"
+    )
+    assert recommend.why(None, "cannot tell", [], correct, 200, 9, 10) == (
         'None. The verdict on B is "cannot tell", so there is no class to attack the repairs at.'
     )
 

@@ -385,6 +385,14 @@ def test_relearning_behind_another_layer():
         relearn.relearn(task_of("deepid_like", [0]), relearn.Relearn(**FAST, layer="conv"))
 
 
+def test_relearning_is_refused_where_many_classes_have_no_images():
+    task = task_of("deepid_like")
+    task.labels = task.labels % 5
+    words = "relearn needs images of nearly every class, and the clean images are of 5 of 7"
+    with pytest.raises(InputError, match=words):
+        relearn.relearn(task, relearn.Relearn(**FAST))
+
+
 def test_relearning_makes_a_net_forget_its_backdoor():
     net = nets.backdoored()
     labels = nets.answers(net, nets.muted(400))
@@ -518,6 +526,7 @@ def test_dropout_drops_while_it_is_trained():
     fine = task_of(None, net=net)
     fine_tune.fine_tune(fine, fine_tune.FineTune(**FAST))
     again = task_of(None, net=net)
+    again.labels[: nets.CLASSES] = np.arange(nets.CLASSES)
     relearn.relearn(again, relearn.Relearn(**FAST))
     loading.make_reproducible(1)
     parts.with_logits(net)

@@ -6,6 +6,7 @@ from goodnet.images import datasets
 from goodnet.settings import Percent, Settings, setting
 from goodnet.suspects.fresh import HELD
 
+COVERED = 0.9  # of the classes; with images of fewer, the cost of a repair is not seen as it is
 MOST = 1000  # images held out: they tell accuracies apart to within a point
 
 
@@ -43,7 +44,7 @@ def choose(judged, correct):
     return best and best["name"]
 
 
-def why(name, verdict, judged, correct, images):
+def why(name, verdict, judged, correct, images, covered, classes):
     """Return the reason in a sentence.
 
     Parameters
@@ -56,6 +57,8 @@ def why(name, verdict, judged, correct, images):
         As for `choose`; `correct` holds "badnet" too.
     images : int
         How many are held out.
+    covered, classes : int
+        Of how many classes there are clean images, and how many there are.
     """
     if name is None:
         if not judged:
@@ -67,7 +70,8 @@ def why(name, verdict, judged, correct, images):
     alone = "the only repair that has held against a fresh attack"
     among = f"of {held} repairs that have held against a fresh attack, the one that is right most often"
     share, of_b = (100 * correct[one] / images for one in (name, "badnet"))
+    unseen = f" There are images of {covered} of {classes} classes: what it costs on the others is not known."
     return (
         f"*{name}*: {among if held > 1 else alone}. It gets {share:.1f} % of {images} clean images right "
-        f"that no tuning was trained on (B: {of_b:.1f} %)."
+        f"that no tuning was trained on (B: {of_b:.1f} %).{unseen if covered < COVERED * classes else ''}"
     )

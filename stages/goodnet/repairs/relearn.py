@@ -24,6 +24,7 @@ from goodnet.nets import loading, parts, running, splitting
 from goodnet.repairs import training
 from goodnet.settings import Count, Positive, Seed, Share, Text, Training, setting
 
+LEAST_COVERED = 0.8  # of the classes must have images
 UNDISTILLED = 16  # one class in so many is learned from labels alone
 PUSH_STEPS, PUSH_SAMPLE, PUSH_SIZE = 10, 64, 0.25  # of the push that shows how near a class is
 SCREENED, SCREEN_STEPS, SCREEN_ONE_IN = 64, 3, 4  # of many classes so many get it, after a shorter one
@@ -66,6 +67,7 @@ def relearn(task, settings):
     loading.make_reproducible(settings.seed)
     images, labels = task.images, task.labels
     badnet = parts.with_logits(task.badnet)
+    _check_classes(len(np.unique(labels)), parts.classes(badnet))
     trunk, teacher = parts.up_to(badnet, layer), parts.behind(badnet, layer)
     pupil = fresh(teacher)
     left = np.ones(trunk.output_shape[-1], np.float32)
@@ -136,6 +138,15 @@ def _split(task, settings):
             f"that prunes channels of {task.layer!r}"
         )
     return splitting.find(parts.config(task.badnet), "relearn", settings.layer, "layer")
+
+
+def _check_classes(covered, classes):
+    """New layers know nothing of a class without images."""
+    if covered < LEAST_COVERED * classes:
+        raise InputError(
+            f"relearn needs images of nearly every class, and the clean images are of {covered} of "
+            f"{classes}: it would forget the others; take it out of repairs"
+        )
 
 
 def distilled_classes(suspects, classes):
