@@ -203,7 +203,9 @@ def tuned(name, net, repaired, layer, dead, shown, path):
     goals = [nets.TARGET, ANY]
     images = lambda rows: shown[rows]  # noqa: E731
     task = Task(net, repaired, layer.name, layer, dead, goals, images, labels, Input(), progress, path.parent)
-    TUNINGS[name].function(task, TUNINGS[name].settings(epochs=1, batch_size=40))
+    # Of a net that knows nothing, statistics of a few images make another: ft_sam would go back.
+    gentle = {"rho": 0.1, "learning_rate": 1e-5} if name == "ft_sam" else {}
+    TUNINGS[name].function(task, TUNINGS[name].settings(epochs=1, batch_size=40, **gentle))
     progress.finished()
 
 

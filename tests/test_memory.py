@@ -57,6 +57,7 @@ PLAN = {
     "channels": [],
     "tune": "fine_tune",
     "settings": {"seed": 1, "epochs": 1, "batch_size": 64, "learning_rate": 0.001},
+    "held_out": 10,
 }
 
 
