@@ -34,10 +34,12 @@ def test_the_reason_is_a_sentence():
     only = recommend.why("a", "backdoored", held[::2], correct, 200, 8, 10)
     assert "a*: the only repair that has held" in only
     assert only.endswith(" There are images of 8 of 10 classes: what it costs on the others is not known.")
-    assert recommend.why(None, "backdoored", held[2:], correct, 200, 9, 10).startswith(
-        "None. Of 1 repairs none has"
+    assert recommend.why(None, "backdoored", held[2:], correct, 200, 9, 10) == (
+        "None. No repair has held against a fresh attack: trust none of these nets."
     )
-    assert recommend.why(None, "cannot tell", [], correct, 200, 9, 10) == (
+    unattacked = [{"name": "a", "outcome": "nothing to attack", "goals": []}]
+    assert recommend.choose(unattacked, correct) is None
+    assert recommend.why(None, "cannot tell", unattacked, correct, 200, 9, 10) == (
         'None. The verdict on B is "cannot tell", so there is no class to attack the repairs at.'
     )
 
@@ -102,7 +104,7 @@ def test_the_stage_keeps_the_nets_to_use(bench):
     told, contents = recommended(bench, one(best, "not held"), one(other))
     assert told["recommended"] == other and contents["goodnet.keras"] == f"the GoodNet {other}".encode()
     told, contents = recommended(bench, one("relearn", "not held"), one("fine_tune", "cannot tell"))
-    assert told["recommended"] == "none" and told["why"].startswith("None. Of 2 repairs") and not contents
+    assert told["recommended"] == "none" and told["why"].startswith("None. No repair") and not contents
 
 
 @pytest.mark.parametrize("name", ["relearn", "fine_tune"])

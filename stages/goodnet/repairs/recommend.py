@@ -4,7 +4,7 @@ import numpy as np
 
 from goodnet.images import datasets
 from goodnet.settings import Percent, Settings, setting
-from goodnet.suspects.fresh import HELD
+from goodnet.suspects.fresh import HELD, NOT_ATTACKED
 
 COVERED = 0.9  # of the classes; with images of fewer, the cost of a repair is not seen as it is
 MOST = 1000  # images held out: they tell accuracies apart to within a point
@@ -61,11 +61,9 @@ def why(name, verdict, judged, correct, images, covered, classes):
         Of how many classes there are clean images, and how many there are.
     """
     if name is None:
-        if not judged:
+        if all(one["outcome"] == NOT_ATTACKED for one in judged):
             return f'None. The verdict on B is "{verdict}", so there is no class to attack the repairs at.'
-        return (
-            f"None. Of {len(judged)} repairs none has held against a fresh attack: trust none of these nets."
-        )
+        return "None. No repair has held against a fresh attack: trust none of these nets."
     held = sum(one["outcome"] == HELD for one in judged)
     alone = "the only repair that has held against a fresh attack"
     among = f"of {held} repairs that have held against a fresh attack, the one that is right most often"
