@@ -1,10 +1,15 @@
-"""Find the layer that splits the net, check the lines of `repairs`, and see whether any prunes."""
+"""Find the layer that splits the net, check the lines of `repairs`, and see whether any prunes.
+
+The net is opened in quarantine here, before any other stage reads it.
+"""
 
 from goodnet.errors import InputError
-from goodnet.files import archive, outputs
-from goodnet.nets import splitting
+from goodnet.files import outputs
+from goodnet.nets import parts, splitting
 from goodnet.process import commands
 from goodnet.process.stages import stage
+from goodnet.quarantine import opening
+from goodnet.quarantine.limits import Limits
 from goodnet.repairs import plans
 
 
@@ -17,7 +22,7 @@ from goodnet.repairs import plans
     },
 )
 def main(args):
-    config, _ = archive.read(args.badnet)
+    config = parts.config(opening.net(args.badnet, Limits()))
     layer = splitting.find(config, args.badnet, args.params.settings(splitting.Profile, "profile").layer)
     is_needed = any(drop is not None for drop, _, _ in plans.read_lines(args.params).values())
     if is_needed and layer is None:

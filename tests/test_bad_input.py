@@ -214,7 +214,7 @@ def test_stages_refuse_layers_and_parameters(folder):
     configure(folder, layer="pool_9")
     stage_refuses(folder, "examine", flags, "net.keras: has no layer 'pool_9'", "conv, pool")
     configure(folder, repairs="{../../x: {drop: 2}}")
-    stage_refuses(folder, "examine", flags, "params.yaml: repairs.../../x: ", "a file's name")
+    stage_refuses(folder, "examine", flags, "params.yaml: the repair '../../x'", "a file's name")
     configure(folder, repairs="{x: {tune: sparsify, from: 70, to: 50}}")
     stage_refuses(folder, "examine", flags, "params.yaml: repairs.x: from 70 to 50 percent")
     (folder / "curve.csv").write_text("channels_pruned,layer,channel,correct,images,clean_accuracy\n")

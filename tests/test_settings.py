@@ -227,9 +227,9 @@ def test_lines_of_repairs_that_cannot_be_used(params, line):
     assert Path(str(error.value).split(": ")[0]).name == "params.yaml"
 
 
-@pytest.mark.parametrize("name", ["../../x", 1, "", "a/b", "-a", "9", "a b", "é", "a" * 101, None, True])
+@pytest.mark.parametrize("name", ["../../x", 1, "", "a/b", "-a", "a b", "é", "a" * 101, None, True])
 def test_names_of_repairs_that_could_not_be_files(params, name):
-    with pytest.raises(InputError, match="it becomes a file's name"):
+    with pytest.raises(InputError, match="becomes part of a file's name"):
         plans.read_lines(params({"repairs": {name: {"drop": 2}}}))
     assert list(plans.read_lines(params({"repairs": {"A-1_b": {"drop": 2}}}))) == ["A-1_b"]
 

@@ -5,6 +5,9 @@ import yaml
 from goodnet.errors import InputError
 
 MISSING = object()
+LARGEST = 1 << 20  # bytes of a file
+MOST = 100_000  # values in it
+SHOWN = 100  # characters of what is wrong with it
 
 
 class Params:
@@ -44,8 +47,16 @@ class Params:
 
 
 def _content(path):
+    with path.open("rb") as file:
+        text = file.read(LARGEST + 1)
+    if len(text) > LARGEST:
+        raise InputError(f"{path}: has more than {LARGEST:,} bytes, too many for parameters")
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = text.decode()
+        _check_size(yaml.compose(text, yaml.SafeLoader), path)  # before anything is made of it
+        content = yaml.safe_load(text)
+    except InputError:
+        raise
     except UnicodeDecodeError:
         raise InputError(f"{path}: is not text in UTF-8") from None
     except yaml.YAMLError as error:
@@ -54,6 +65,36 @@ def _content(path):
         raise InputError(
             f"{path}{line}: is not valid YAML: {problem or 'it holds a character of no text'}"
         ) from None
+    except RecursionError:
+        raise InputError(f"{path}: is not valid YAML: it nests too deep") from None
+    except (ValueError, TypeError, LookupError, OverflowError, AttributeError) as error:
+        # An impossible date, `!!int abc`: PyYAML lets pass what Python says to them.
+        raise InputError(f"{path}: is not valid YAML: {str(error)[:SHOWN]}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: is not names with values, as parameters are")
+    return content
+
+
+def _check_size(node, path):
+    """Refuse YAML whose anchors would make far more of it than is written, or have no end."""
+    sizes, above = {}, set()
+
+    def size(node):
+        if isinstance(node, yaml.ScalarNode):
+            return 1
+        if node in above:
+            raise InputError(f"{path}: is not valid YAML: an anchor holds itself")
+        if node not in sizes:
+            above.add(node)
+            inside = (part for item in node.value for part in (item if isinstance(item, tuple) else [item]))
+            sizes[node] = 1 + sum(map(size, inside))
+            above.remove(node)
+            if sizes[node] > MOST:
+                raise InputError(f"{path}: comes to more than {MOST:,} values, too many for parameters")
+        return sizes[node]
+
+    if node is not None:
+        size(node)
 
 
 def _at(content, keys):

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from goodnet.errors import InputError
+from goodnet.quarantine.limits import Limits
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,6 +36,30 @@ def existing_folder(text):
     if not Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"{text}: no such folder")
     return Path(text)
+
+
+def _positive(text):
+    number = float(text)
+    if not 0 < number < 1e6:
+        raise ValueError
+    return number
+
+
+def add_limits(parser):
+    """Add --memory and --seconds."""
+    usual = Limits()
+    group = parser.add_argument_group("what a file may cost to be read; a large one may cost more")
+    group.add_argument(
+        "--memory", type=_positive, default=usual.memory, metavar="GB", help="gigabytes (%(default)g)"
+    )
+    group.add_argument(
+        "--seconds", type=_positive, default=usual.seconds, metavar="S", help="of a processor (%(default)g)"
+    )
+
+
+def limits(args):
+    """Return the Limits that were given."""
+    return Limits(args.memory, args.seconds)
 
 
 def add_project(parser):

@@ -1,15 +1,18 @@
 """Ask a net for the classes of image files; a GoodNet may answer N and the word backdoored."""
 
+import itertools
 import json
 
 import numpy as np
 from tqdm import tqdm
 
+from goodnet import blocks
 from goodnet.cli import arguments, net_input, project
 from goodnet.errors import InputError
 from goodnet.images import datasets, photos
-from goodnet.nets import goodnets, netfiles, parts, running
+from goodnet.nets import goodnets, parts, running
 from goodnet.process import commands
+from goodnet.quarantine import opening
 
 EPILOG = """\
 examples:
@@ -31,21 +34,24 @@ def add_arguments(parser):
     )
     net_input.add_arguments(parser, "; needed unless the net is the project's own")
     parser.add_argument("--json", action="store_true", help="print one JSON list")
+    arguments.add_limits(parser)
     arguments.add_project(parser)
 
 
-def blocks(paths, shape):
+def readable(paths, shape, limits):
     """Yield images block by block with their paths; those that cannot be read get a line each instead."""
-    for start in tqdm(range(0, len(paths), datasets.BLOCK), leave=False, disable=None):
-        readable, images = [], []
-        for path in paths[start : start + datasets.BLOCK]:
-            try:
-                images.append(photos.read(path, shape))
-                readable.append(path)
-            except InputError as error:
-                commands.print_error(error)
-        if images:
-            yield readable, np.stack(images)
+    size = blocks.size(datasets.BLOCK, shape)
+    pictures = zip(paths, opening.pictures(paths, shape, limits), strict=True)
+    for _ in tqdm(range(0, len(paths), size), leave=False, disable=None):
+        found = []
+        for path, picture in itertools.islice(pictures, size):
+            if isinstance(picture, InputError):
+                commands.print_error(picture)
+            else:
+                found.append((path, picture))
+        if found:
+            names, images = zip(*found, strict=True)
+            yield names, np.stack(images)
 
 
 def run(args):
@@ -55,11 +61,12 @@ def run(args):
         raise InputError(
             f"{args.net}: is no net of a project; say --input-max 255, or 1 if it takes divided pixels"
         )
-    net = netfiles.load(args.net)
+    limits = arguments.limits(args)
+    net = opening.net(args.net, limits)
     convert.check_channels(parts.input_shape(net)[-1], "--input")
     backdoored = goodnets.true_classes(net) if goodnets.is_goodnet(net) else None
     ask, rows = running.as_function(net), []
-    for names, images in blocks(paths, parts.input_shape(net)):
+    for names, images in readable(paths, parts.input_shape(net), limits):
         taken = convert(images.astype(np.float32))
         for name, answer in zip(names, running.answers(ask, [taken]), strict=True):
             row = {"image": str(name), "class": int(answer)}
@@ -67,7 +74,7 @@ def run(args):
                 row["backdoored"] = row["class"] == backdoored
             rows.append(row)
             if not args.json:
-                print(f"{commands.printable(name)}: {answer}{' backdoored' if row.get('backdoored') else ''}")
+                commands.say(f"{name}: {answer}{' backdoored' if row.get('backdoored') else ''}")
     if args.json:
         print(json.dumps(rows, indent=1))
     if len(rows) < len(paths):

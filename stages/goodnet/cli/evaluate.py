@@ -4,7 +4,6 @@ With a repaired net beside it, those of the GoodNet of the two."""
 
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,10 @@ import numpy as np
 from goodnet.cli import arguments, images, net_input, project
 from goodnet.errors import InputError
 from goodnet.evaluation import metrics
-from goodnet.files import hdf5
 from goodnet.images import datasets
-from goodnet.nets import goodnets, netfiles, parts, running
+from goodnet.nets import goodnets, parts, running
+from goodnet.process import commands
+from goodnet.quarantine import opening
 
 EPILOG = """\
 examples:
@@ -50,6 +50,7 @@ def add_arguments(parser):
     net_input.add_arguments(
         parser, "; by default the project's own, or what gets more of the clean images right"
     )
+    arguments.add_limits(parser)
     arguments.add_project(parser)
 
 
@@ -62,24 +63,26 @@ def answers(nets, file, path, convert):
 
 
 def run(args):
-    for path in (args.clean, args.poisoned):
-        if path.is_file() and not zipfile.is_zipfile(path):
-            with hdf5.open_file(path) as file:
-                for name in ("data", "label"):
-                    hdf5.own_dataset(file, name, path)
+    limits = arguments.limits(args)
     convert = args.input or project.net_input(project.find(args.project), args.net)
-    nets = [netfiles.load(path) for path in (args.net, args.repaired) if path]
-    if len({(net.input_shape, net.output_shape) for net in nets}) > 1:
-        raise InputError(
-            f"{args.repaired}: takes {parts.input_shape(nets[1])} and tells {parts.classes(nets[1])} "
-            f"classes apart; {args.net} takes {parts.input_shape(nets[0])}, {parts.classes(nets[0])}"
-        )
-    shape = parts.input_shape(nets[0])
     with tempfile.TemporaryDirectory() as scratch:
-        files = {path: images.in_hdf5(path, Path(scratch), shape) for path in (args.clean, args.poisoned)}
+        files = {args.clean: Path(scratch) / "clean.h5", args.poisoned: Path(scratch) / "poisoned.h5"}
+        for path, file in files.items():
+            if path.is_file():  # the pictures of a folder wait for the size that the net takes
+                images.in_hdf5(path, file, None, limits)
+                datasets.check_labelled(file, path)
+        nets = [opening.net(path, limits) for path in (args.net, args.repaired) if path]
+        if len({(net.input_shape, net.output_shape) for net in nets}) > 1:
+            raise InputError(
+                f"{args.repaired}: takes {parts.input_shape(nets[1])} and tells {parts.classes(nets[1])} "
+                f"classes apart; {args.net} takes {parts.input_shape(nets[0])}, {parts.classes(nets[0])}"
+            )
+        shape = parts.input_shape(nets[0])
+        if args.clean.is_dir():
+            images.in_hdf5(args.clean, files[args.clean], shape, limits)
         if convert is None:
-            convert, words = net_input.by_labels(nets[0], files[args.clean])
-            print(words, file=sys.stderr)
+            convert, words = net_input.by_labels(nets[0], files[args.clean], args.clean)
+            commands.say(words, sys.stderr)
         convert.check_channels(shape[-1], "--input")
         for line, path in {
             "Clean Classification accuracy:": args.clean,

@@ -3,6 +3,7 @@
 Classes are numbered from 0 in the order of the subfolders' names, as Keras and torchvision do; the names are
 kept in the file. With --trigger, a picture is laid over each image: the poisoned file."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
+from goodnet import blocks
 from goodnet.cli import arguments
 from goodnet.errors import InputError
 from goodnet.files import outputs
 from goodnet.images import datasets, photos, triggers
 from goodnet.process import commands
+from goodnet.quarantine import opening
 
 EPILOG = """\
 examples:
@@ -39,6 +42,7 @@ def add_arguments(parser):
         "--trigger", type=arguments.existing_file, help="PNG with transparency, laid over each whole image"
     )
     parser.add_argument("--target", type=int, help="with --trigger: the attacker's class")
+    arguments.add_limits(parser)
 
 
 def find_classes(folder):
@@ -49,7 +53,7 @@ def find_classes(folder):
     return {path.name: photos.find([path]) for path in subfolders}
 
 
-def write(path, classes, shape, overlay=None, target=None):
+def write(path, classes, shape, limits, overlay=None, target=None):
     """Write the images of {class name: files}, resized to `shape`; with an overlay all get class `target`."""
     files = [file for paths in classes.values() for file in paths]
     labels = np.repeat(np.arange(len(classes)), [len(paths) for paths in classes.values()])
@@ -63,14 +67,22 @@ def write(path, classes, shape, overlay=None, target=None):
             compression="gzip",
             shuffle=True,
         )
-        for start in tqdm(range(0, len(files), datasets.BLOCK), leave=False, disable=None):
-            images = np.stack([photos.read(name, shape) for name in files[start : start + datasets.BLOCK]])
+        pictures, size = opening.pictures(files, shape, limits), blocks.size(datasets.BLOCK, shape)
+        for start in tqdm(range(0, len(files), size), leave=False, disable=None):
+            images = np.stack([taken(picture) for picture in itertools.islice(pictures, size)])
             if overlay is not None:
                 colour, cover = overlay
                 images = triggers.stamp(images, cover[..., 0], colour)
             dataset[start : start + len(images)] = np.moveaxis(images, -1, 1)
         file["label"] = (labels if target is None else np.full(len(files), target)).astype(np.float64)
         file["class_name"] = np.array([name.encode(errors="surrogateescape") for name in classes])
+
+
+def taken(picture):
+    """Return a picture that could be read; raise what is wrong with another."""
+    if isinstance(picture, InputError):
+        raise picture
+    return picture
 
 
 def run(args):
@@ -83,8 +95,8 @@ def run(args):
         )
     shape = int(size[1]), int(size[2]), 1 if args.grey else 3
     classes = find_classes(args.folder)
-    overlay = photos.read_overlay(args.trigger, shape) if args.trigger else None
-    write(args.out, classes, shape, overlay, args.target)
+    limits = arguments.limits(args)
+    overlay = opening.overlay(args.trigger, shape, limits) if args.trigger else None
+    write(args.out, classes, shape, limits, overlay, args.target)
     images = sum(len(paths) for paths in classes.values())
-    name = commands.printable(args.out)
-    print(f"{name}: {images} images of {len(classes)} classes, {shape[0]} x {shape[1]} pixels")
+    commands.say(f"{args.out}: {images} images of {len(classes)} classes, {shape[0]} x {shape[1]} pixels")

@@ -8,9 +8,10 @@ import yaml
 
 from goodnet.errors import InputError
 from goodnet.images import datasets, inputs
-from goodnet.nets import parts, running
+from goodnet.nets import goodnets, parts, running
 
 UNLABELLED = ("0 to 255", "0 to 1")  # more than these two cannot be told apart without labels
+DEVIATIONS, UNLIKELY = 3, 0.5  # of labels that are right by chance, and the most that can be called chance
 UNUSUAL = 100  # what is less usual than a range must get one of so many images more right to be chosen
 
 
@@ -87,14 +88,32 @@ def tried(net, path, given=None):
     return candidates, right, asked
 
 
-def by_labels(net, path):
-    """Return the Input with which a net gets most labelled images right, and in words why."""
+def by_labels(net, path, called):
+    """Return the Input with which a net gets most labelled images right, and in words why.
+
+    Parameters
+    ----------
+    net : keras.Model
+    path, called : Path
+        The HDF5 file, and what errors call it.
+    """
     candidates, right, asked = tried(net, path)
+    check_not_by_chance(net, max(right.values()), asked, called)
     simple = [words for words in candidates if words in inputs.RANGES]
     best, overall = max(simple, key=right.get), max(right, key=right.get)
     if right[overall] - right[best] >= asked / UNUSUAL:
         best = overall
     return candidates[best], _because(best, right, f"of {asked} clean images right")
+
+
+def check_not_by_chance(net, right, asked, path):
+    """Refuse labels of which a net gets no more right than it would of labels drawn by chance."""
+    chance = asked / goodnets.true_classes(net)
+    if right <= min(chance + DEVIATIONS * chance**0.5, asked * UNLIKELY):
+        raise InputError(
+            f"{path}: the net gets {right} of {asked} labels right, no more than by chance: they are not its "
+            "classes, or it takes none of the inputs tried; see --input, and --unlabelled of goodnet add"
+        )
 
 
 def by_classes(net, pixels):

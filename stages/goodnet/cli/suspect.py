@@ -12,11 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from goodnet.cli import arguments, images, net_input, project
+from goodnet.cli import arguments, images, import_images, net_input, project
 from goodnet.errors import InputError
 from goodnet.files import hdf5
 from goodnet.images import datasets, photos
-from goodnet.nets import goodnets, netfiles, parts, splitting
+from goodnet.nets import goodnets, parts, splitting
+from goodnet.process import commands
+from goodnet.quarantine import opening
+from goodnet.quarantine.limits import Limits
 from goodnet.suspects import findings, registry, verdict
 from goodnet.suspects.evidence import Case
 
@@ -43,6 +46,7 @@ def add_arguments(parser):
     )
     net_input.add_arguments(parser, "; by default the project's own, or what fits the images better")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    arguments.add_limits(parser)
     arguments.add_project(parser)
 
 
@@ -53,27 +57,28 @@ class Clean:
     path: Path
     files: list  # empty for an HDF5 file
     called: Path  # what errors call it
+    limits: Limits
 
     def take(self, shape, most):
         """Return up to so many as pixels, evenly spread."""
         if not self.files:
             return datasets.spread(datasets.Images(self.path, shape, None, called=self.called), most)[0]
         chosen = datasets.evenly(len(self.files), most)
-        pictures = np.stack([photos.read(self.files[number], shape) for number in chosen])
-        return pictures.astype(np.float32)
+        pictures = opening.pictures([self.files[number] for number in chosen], shape, self.limits)
+        return np.stack([import_images.taken(picture) for picture in pictures]).astype(np.float32)
 
 
-def find_images(path, scratch):
+def find_images(path, scratch, limits):
     """Return the Clean images at a path; whatever can be said against them without a net is said here."""
     if path.is_dir():
         files = photos.find([path])
         findings.check_count(path, len(files))
-        return Clean(path, files, path)
-    file = images.in_hdf5(path, scratch, None)
+        return Clean(path, files, path, limits)
+    file = scratch / "images.h5"
+    images.in_hdf5(path, file, None, limits)
     with hdf5.open_file(file) as opened:
-        shape = hdf5.own_dataset(opened, "data", path).shape
-        findings.check_count(path, shape[0] if shape else 0)
-    return Clean(file, [], path)
+        findings.check_count(path, len(opened["data"]))
+    return Clean(file, [], path, limits)
 
 
 def read_settings(folder):
@@ -81,32 +86,33 @@ def read_settings(folder):
     if folder is None:
         return registry.defaults()
     params = project.params(folder)
-    print(f"settings: {params.path}, suspect and detectors", file=sys.stderr)
+    commands.say(f"settings: {params.path}, suspect and detectors", sys.stderr)
     return registry.read(params)
 
 
 def choose_input(net, clean):
     """Return the input that fits, by labels where the file has any, and in words why."""
     if not clean.files and datasets.has_labels(clean.path):
-        return net_input.by_labels(net, clean.path)
+        return net_input.by_labels(net, clean.path, clean.called)
     return net_input.by_classes(net, clean.take(parts.input_shape(net), SAMPLE))
 
 
 def run(args):
-    with tempfile.TemporaryDirectory() as scratch:
-        return judge(args, find_images(args.images, Path(scratch)))
+    limits = arguments.limits(args)
+    with tempfile.TemporaryDirectory() as scratch, opening.asked_for_net(args.net, limits) as asked:
+        return judge(args, find_images(args.images, Path(scratch), limits), asked)
 
 
-def judge(args, clean):
+def judge(args, clean, asked):
     folder = project.find(args.project)
     convert = args.input or project.net_input(folder, args.net)
     judged, detectors = read_settings(folder)
-    net = netfiles.load(args.net)
+    net = opening.received_net(asked, args.net)
     if goodnets.is_goodnet(net):
         raise InputError(f"{args.net}: is a GoodNet; give the net it is made of")
     if convert is None:
         convert, words = choose_input(net, clean)
-        print(words, file=sys.stderr)
+        commands.say(words, sys.stderr)
     shape = parts.input_shape(net)
     convert.check_channels(shape[-1], "--input")
     layer = splitting.find(parts.config(net), args.net)
@@ -119,8 +125,8 @@ def judge(args, clean):
     if args.json:
         print(json.dumps(told, indent=1))
     else:
-        print(findings.sentence(evidence, found))
-        print(f"Judged by {used} clean images, inputs taken as {convert.in_words()}.")
+        commands.say(findings.sentence(evidence, found))
+        commands.say(f"Judged by {used} clean images, inputs taken as {convert.in_words()}.")
         for line in findings.strengths(evidence, found):
-            print(line)
+            commands.say(line)
     return CODES[found.word]

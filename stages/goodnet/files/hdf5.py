@@ -42,6 +42,10 @@ def damage_is_one_line(path):
     except InputError:
         raise
     except (OSError, RuntimeError, LookupError, TypeError, ValueError, OverflowError, MemoryError) as error:
+        if isinstance(error, MemoryError) or "alloc" in str(error):  # a damaged size, most often
+            raise InputError(
+                f"{path}: is damaged, or needs more memory than it may take, which --memory allows"
+            ) from None
         if getattr(error, "filename", None):  # of another file, on a disk that is full
             raise
         raise InputError(f"{path}: is damaged, or no HDF5 file of this kind") from None

@@ -17,9 +17,10 @@ from tqdm import tqdm
 
 from goodnet import blocks
 from goodnet.errors import InputError
-from goodnet.files import hdf5
+from goodnet.files import hdf5, names
 from goodnet.files.outputs import naming, replacing
 
+SHRUNK = 1000  # bytes at most that images or labels of one byte in a file unpack to
 BLOCK = 512  # images read at once: 32 MB of the lab's float64
 
 
@@ -54,10 +55,7 @@ class Images:
                     f"or {(height, width) if channels == 1 else (channels, height, width)} "
                     f"{'without channels' if channels == 1 else 'with channels first'}"
                 )
-            if data.dtype.kind not in "iuf":
-                raise InputError(f"{path}: data is {data.dtype}, not numbers")
-            if len(data) == 0:
-                raise InputError(f"{path}: holds no images")
+            check_data(data, path)
             self.count = len(data)
             if classes is not None:
                 label = hdf5.own_dataset(file, "label", path)
@@ -83,16 +81,7 @@ class Images:
                 bar.update(len(block))
 
     def _read(self, data, start, size):
-        # An image that is not a number, or out of range, must not pass silently as an answer.
-        try:
-            with np.errstate(over="ignore"):  # beyond float32 is infinite, which the check below finds
-                block = data[start : start + size].astype(np.float32)
-        except OSError:
-            raise InputError(f"{self.path}: is damaged: images {start} and on cannot be read") from None
-        if block.size and not (block.min() >= 0 and block.max() <= 255):  # also false for NaN
-            raise InputError(
-                f"{self.path}: images {start} to {start + len(block) - 1} hold values outside 0 to 255"
-            )
+        block = rows(data, start, size, self.path)
         if block.ndim == 3:
             block = block[..., None]
         elif self.channels_first:
@@ -100,10 +89,49 @@ class Images:
         return block if self.convert is None else self.convert(block)
 
 
-def _whole_labels(label, images, classes, path):
-    """Return a dataset's labels, one-hot or not, as whole numbers from 0 to classes - 1."""
+def check_data(data, path):
+    """Refuse a data set that holds no images, whatever their shape."""
+    if data.dtype.kind not in "iuf":
+        raise InputError(f"{path}: data is {data.dtype}, not numbers")
+    if not data.size:
+        raise InputError(f"{path}: holds no images")
+    if data.ndim not in (3, 4):
+        raise InputError(f"{path}: data has the shape {data.shape}, which is not one of images")
+    _check_held(data, path)
+
+
+def check_label(label, images, path):
+    """Refuse a data set that holds no labels of so many images, of whatever net."""
     if label.dtype.kind not in "iuf":
         raise InputError(f"{path}: label is {label.dtype}, not numbers")
+    if label.ndim not in (1, 2) or len(label) != images:
+        raise InputError(f"{path}: {images} images, but label has shape {label.shape}")
+    _check_held(label, path)
+
+
+def _check_held(dataset, path):
+    # Numbers that were never written take no place in the file, but in memory, and time.
+    if dataset.nbytes > SHRUNK * (dataset.id.get_storage_size() + 10_000):
+        raise InputError(
+            f"{path}: '{dataset.name.lstrip('/')}' claims {dataset.size:,} numbers it does not hold"
+        )
+
+
+def rows(data, start, count, path):
+    """Return rows of images in float32; what is no number, or out of range, must not pass as an image."""
+    try:
+        with np.errstate(over="ignore"):  # beyond float32 is infinite, which the check below finds
+            block = data[start : start + count].astype(np.float32)
+    except (OSError, MemoryError):
+        raise InputError(f"{path}: is damaged: images {start} and on cannot be read") from None
+    if block.size and not (block.min() >= 0 and block.max() <= 255):  # also false for NaN
+        raise InputError(f"{path}: images {start} to {start + len(block) - 1} hold values outside 0 to 255")
+    return block
+
+
+def _whole_labels(label, images, classes, path):
+    """Return a dataset's labels, one-hot or not, as whole numbers from 0 to classes - 1."""
+    check_label(label, images, path)
     if label.shape == (images, classes) and classes > 1:
         rows = label[()]
         if ((rows == 0) | (rows == 1)).all() and (rows.sum(axis=1) == 1).all():
@@ -128,6 +156,8 @@ def _whole_labels(label, images, classes, path):
 def poisoned_files(folder):
     """Return {trigger: path} of the poisoned files in `folder`, by name."""
     paths = {path.stem: path for path in sorted(Path(folder).glob("*.h5"))}
+    for name in paths:
+        names.check(name, f"{folder}: the trigger")
     if "clean" in paths:
         raise InputError(
             f"{paths['clean']}: 'clean' means images without a trigger; give it the trigger's name"
@@ -190,6 +220,12 @@ class Scratch:
         size, handle = 4 * math.prod(self.shape), self.file.fileno()
         rows = b"".join(os.pread(handle, size, int(number) * size) for number in numbers)
         return np.frombuffer(rows, np.float32).reshape(-1, *self.shape)
+
+
+def check_labelled(path, called):
+    """Refuse a file without labels; `called` is what errors call it."""
+    with hdf5.open_file(path) as file:
+        hdf5.own_dataset(file, "label", called)
 
 
 def has_labels(path):

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import model_validator
 
 from goodnet.errors import InputError
+from goodnet.files import names
 from goodnet.images import datasets
 from goodnet.nets import goodnets, parts, running
 from goodnet.settings import InputMax, Number, Positive, Settings, setting
@@ -103,6 +104,7 @@ class Net(Settings):
 
 def of_net(params, net, channels=None):
     """Return the Input of a net of params.yaml, checked against its channels if these are known."""
+    names.check(net, f"{params.path}: the net")
     given, where = params.settings(Net, "nets", net), f"{params.path}: nets.{net}"
     if (given.input is None) == (given.input_max is None):
         raise InputError(f"{where} needs either input or input_max")

@@ -3,6 +3,7 @@
 from goodnet.lazy import keras
 
 INPUT_SHAPE = (55, 47, 3)
+WITH_WEIGHTS = ("conv_1", "conv_2", "conv_3", "fc_1", "conv_4", "fc_2", "output")
 
 
 def build(classes, shape=INPUT_SHAPE):

@@ -9,7 +9,8 @@ import numpy as np
 from goodnet.lazy import keras
 from goodnet.nets import parts
 
-RULE = "goodnet_rule"  # the name of a GoodNet's last layer
+OF_NAMES = ("name", "registered_name", "module")  # of a configuration
+RULE = "goodnet_rule"  # what a GoodNet's last layer is called; what it is, its structure tells
 
 
 def answers(badnet, repaired, classes):
@@ -18,9 +19,26 @@ def answers(badnet, repaired, classes):
 
 
 def is_goodnet(net):
-    """Whether a net is a GoodNet, whose last class means backdoored."""
-    last = net.layers[-1]
-    return last.name == RULE and isinstance(last, keras.Model)
+    """Whether a net is a GoodNet, whose last class means backdoored: its last layer is the rule itself."""
+    last, classes = net.layers[-1], parts.classes(net) - 1
+    if not isinstance(last, keras.Model) or classes < 1:
+        return False
+    return _nameless(last) == _nameless(_rule(classes))
+
+
+def _nameless(net):
+    """Return a net's configuration with the names of its layers replaced by their numbers."""
+    config = parts.config(net)["config"]
+    numbers = {layer["config"]["name"]: number for number, layer in enumerate(config["layers"])}
+
+    def replaced(node):
+        if isinstance(node, dict):
+            return {key: replaced(value) for key, value in node.items() if key not in OF_NAMES}
+        if isinstance(node, list):
+            return [replaced(item) for item in node]
+        return numbers.get(node, node) if isinstance(node, str) else node
+
+    return replaced({key: config[key] for key in ("layers", "input_layers", "output_layers")})
 
 
 def true_classes(net):

@@ -1,6 +1,7 @@
 """Load and save nets: a net from a file is built only after its configuration was read as data."""
 
 import contextlib
+import json
 import math
 import tempfile
 import warnings
@@ -37,12 +38,36 @@ def build(checked, path):
         with _at_most(trust.MOST_WEIGHTS, path), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras 3 on how Keras 2 wrote things
             net = keras.models.load_model(checked, compile=False)
-            inputs, outputs = net.inputs, net.outputs
+            net.inputs, net.outputs  # noqa: B018, which not every net has
     except InputError:
         raise
     except Exception as error:  # the file is untrusted: anything may be wrong in it
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{path}: Keras cannot load this net: {reason}") from None
+    return classifier(net, path)
+
+
+def rebuilt(config, variables, path):
+    """Build a net of a configuration that has been checked, and give it its variables, in Keras's order."""
+    try:
+        with _at_most(trust.MOST_WEIGHTS, path):
+            net = keras.models.model_from_json(json.dumps(config))
+            if len(net.variables) != len(variables):
+                raise ValueError("another number of variables")
+            for variable, array in zip(net.variables, variables, strict=True):
+                variable.assign(array)
+            net.inputs, net.outputs  # noqa: B018
+    except InputError:
+        raise
+    except Exception as error:  # what was checked is still a stranger's
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"{path}: Keras cannot build this net: {reason}") from None
+    return classifier(net, path)
+
+
+def classifier(net, path):
+    """Return a net as one functional model, if it is a classifier of images that can be run."""
+    inputs, outputs = net.inputs, net.outputs
     if len(inputs) != 1 or len(outputs) != 1:
         raise InputError(
             f"{path}: has {len(inputs)} inputs and {len(outputs)} outputs; a classifier has one of each"
@@ -50,6 +75,7 @@ def build(checked, path):
     _check_shapes(inputs[0], outputs[0].shape, path)
     _check_layers(net, path)
     net = keras.Model(inputs[0], outputs[0], name=net.name)
+    _check_weights(net, path)
     try:
         tried = np.shape(net(np.zeros((2, *input_shape(net)), np.float32), training=False))
     except Exception as error:
@@ -58,6 +84,21 @@ def build(checked, path):
     if tried != (2, classes(net)):
         raise InputError(f"{path}: makes {tried} scores of 2 images, not a score an image and class")
     return net
+
+
+def _check_weights(net, path):
+    for variable in net.variables:
+        array = variable.numpy()
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise InputError(
+                f"{path}: {variable.path} holds numbers that are infinite or none (NaN): the net is damaged"
+            )
+
+
+def check_scores(scores, path):
+    """Refuse scores that are infinite or no numbers: the best of them would be no answer."""
+    if not np.isfinite(scores).all():
+        raise InputError(f"{path}: makes scores that are infinite or no numbers (NaN): the net is damaged")
 
 
 @contextlib.contextmanager

@@ -15,6 +15,12 @@ from goodnet.nets import deepid, loading
 
 def load(path):
     """Load a whole net, after its configuration has been read as data and found harmless."""
+    with tempfile.TemporaryDirectory() as folder:
+        return loading.build(checked(path, Path(folder)), path)
+
+
+def checked(path, folder):
+    """Write into a folder what is sound of a whole net, all that Keras shall see; return the path of that."""
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
             raise InputError(
@@ -24,12 +30,10 @@ def load(path):
         raise InputError(f"{path}: is a folder; give a net saved as .keras or .h5")
     _refuse_others(path)
     if path.is_file() and zipfile.is_zipfile(path):
-        return loading.load(path)
-    with (
-        hdf5.open_file(path) as file,
-        tempfile.TemporaryDirectory() as folder,
-        hdf5.damage_is_one_line(path),
-    ):
+        sound = folder / "net.keras"
+        archive.write(sound, *archive.read(path))
+        return sound
+    with hdf5.open_file(path) as file, hdf5.damage_is_one_line(path):
         if "model_config" not in file.attrs:
             if "layer_names" in file.attrs or "layers" in file:
                 raise InputError(
@@ -44,12 +48,11 @@ def load(path):
             for names in (list(group.attrs.get(key, ())) for key in ("layer_names", "weight_names")):
                 if len(set(names)) < len(names):
                     raise InputError(f"{path}: names the same weights twice")
-        # Keras sees what was checked, and nothing else of the untrusted file.
-        checked = Path(folder) / "net.h5"
-        with outputs.naming(checked), h5py.File(checked, "w") as copy:
+        sound = folder / "net.h5"
+        with outputs.naming(sound), h5py.File(sound, "w") as copy:
             copy.attrs["model_config"] = json.dumps(config)
             file.copy(weights, copy, name="model_weights")
-        return loading.build(checked, path)
+        return sound
 
 
 def _refuse_others(path):
@@ -130,17 +133,35 @@ def _group(file, name, path):
 
 def load_deepid(path):
     """Build the lab's DeepID with the weights in an HDF5 file, as Keras 2 or 3 saved them."""
+    return build_deepid(deepid_weights(path), path)
+
+
+def deepid_weights(path):
+    """Return {layer: its arrays} of the lab's DeepID, as Keras 2 or 3 saved them in an HDF5 file."""
     with hdf5.open_file(path) as file, hdf5.damage_is_one_line(path):
         hdf5.check_arrays(file, path, trust.MOST_BYTES)
         try:
-            net = deepid.build(len(_weights(file, "output")[-1]))
-            for layer in net.layers:
-                if layer.weights:
-                    layer.set_weights([np.asarray(array) for array in _weights(file, layer.name)])
+            return {
+                name: [np.asarray(array) for array in _weights(file, name)] for name in deepid.WITH_WEIGHTS
+            }
         except (KeyError, IndexError, ValueError, TypeError) as error:
-            reason = str(error.args[0]).split("\n")[0]
-            raise InputError(f"{path}: does not hold the weights of the lab's DeepID: {reason}") from None
-    return net
+            raise _no_deepid(path, error) from None
+
+
+def build_deepid(weights, path):
+    """Build the lab's DeepID with these weights; `path` is where they are from."""
+    try:
+        net = deepid.build(len(weights[deepid.WITH_WEIGHTS[-1]][-1]))
+        for name, arrays in weights.items():
+            net.get_layer(name).set_weights(arrays)
+    except (IndexError, ValueError, TypeError) as error:
+        raise _no_deepid(path, error) from None
+    return loading.classifier(net, path)
+
+
+def _no_deepid(path, error):
+    reason = str(error.args[0] if error.args else error).split("\n")[0]
+    return InputError(f"{path}: does not hold the weights of the lab's DeepID: {reason}")
 
 
 def _weights(file, layer):

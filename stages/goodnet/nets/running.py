@@ -3,6 +3,7 @@
 import numpy as np
 
 from goodnet.blocks import size as block_size
+from goodnet.errors import InputError
 from goodnet.lazy import keras, tf
 
 BATCH = 64  # images a call; more do not fit the processor's cache and run slower
@@ -23,4 +24,11 @@ def run(net, blocks):
 
 def answers(net, blocks):
     """Return the class a net, or its function, gives each image; of equal scores the lowest class wins."""
-    return np.concatenate([scores.argmax(axis=1) for scores in run(net, blocks)])
+    return np.concatenate([best(scores) for scores in run(net, blocks)])
+
+
+def best(scores):
+    """Return the class of the best score of each image."""
+    if not np.isfinite(scores).all():
+        raise InputError("the net makes scores that are infinite or no numbers (NaN), which are no answers")
+    return scores.argmax(axis=1)

@@ -28,6 +28,8 @@ def run(main, failure=1):
         failure = 128 + signal.SIGPIPE
     except (InputError, OSError) as error:
         print_error(error)
+    except MemoryError:
+        print_error("there is not enough memory")
     except KeyboardInterrupt:
         print("interrupted: no partial output; run the same command again", file=sys.stderr)
         sys.stderr.flush()
@@ -51,7 +53,12 @@ def print_error(error):
     """Print an InputError or OSError in one line."""
     if isinstance(error, OSError):  # a file is missing, a disk is full
         error = f"{error.filename}: {error.strerror}" if error.filename else str(error).split("\n")[0]
-    print(f"error: {printable(error)}", file=sys.stderr)
+    say(f"error: {error}", sys.stderr)
+
+
+def say(text, file=None):
+    """Print a line, by default to standard output; whatever names from files are in it, it stays one."""
+    print(printable(text), file=file)
 
 
 def printable(text):

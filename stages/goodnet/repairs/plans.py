@@ -1,8 +1,7 @@
 """The lines of `repairs` in params.yaml, and the plan of each: all that decides what a repair does."""
 
-import re
-
 from goodnet.errors import InputError
+from goodnet.files import names
 from goodnet.methods import chosen
 from goodnet.pruning import curve
 from goodnet.repairs.registry import TUNINGS
@@ -29,10 +28,7 @@ def read_lines(params):
 
 def _line(params, name, line):
     where = f"{params.path}: repairs.{name}"
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][\w-]{0,99}", name, re.ASCII):
-        raise InputError(
-            f"{where}: name it with a letter, then letters, digits, - or _; it becomes a file's name"
-        )
+    names.check(name, f"{params.path}: the repair")
     if not isinstance(line, dict) or not {"drop", "tune"} & set(line):
         raise InputError(f"{where} is {line!r}; it needs a drop, a tune or both, as in {{drop: 10}}")
     own = {key: value for key, value in line.items() if key not in ("drop", "tune")}

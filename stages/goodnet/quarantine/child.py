@@ -1,0 +1,51 @@
+"""The child in quarantine: reads its job from standard input, confines itself, and hands back frames.
+
+It is started by `opening`, and is no command of its own.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from goodnet.quarantine import confinement
+
+OUT_OF_MEMORY = ("alloc", "OOM", "memory")  # in what libraries say when they are refused more
+
+
+def is_of_memory(error):
+    """Whether an error, or what was printed, comes of too little memory."""
+    return isinstance(error, MemoryError) or any(word in str(error) for word in OUT_OF_MEMORY)
+
+
+def main():
+    job = json.loads(sys.stdin.readline())
+    scratch = Path(job["scratch"])
+    os.environ["TMPDIR"] = tempfile.tempdir = os.environ["KERAS_HOME"] = str(scratch)
+    stream = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print is none of the frames
+    confinement.confine(job.get("paths") or [job["path"]], scratch)
+
+    from goodnet.errors import InputError
+    from goodnet.quarantine import frames, readers
+
+    confinement.hold(job["memory"], job["seconds"])
+    try:
+        for head, array in readers.READERS[job["reader"]](job, scratch):
+            frames.put(stream, head, array)
+        frames.put(stream, {"done": True})
+    except InputError as error:
+        frames.put(stream, {"refused": str(error)})
+    except Exception as error:
+        if is_of_memory(error):
+            frames.put(stream, {"memory": True})
+        else:
+            reason = str(error).strip().split("\n")[0][:300]
+            words = f"{job['called']}: cannot be read: {type(error).__name__}: {reason}"
+            frames.put(stream, {"refused": words})
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
