@@ -32,7 +32,7 @@ def main():
 
     confinement.hold(job["memory"], job["seconds"])
     try:
-        for head, array in readers.READERS[job["reader"]](job, scratch):
+        for head, array in getattr(readers, job["reader"])(job, scratch):
             frames.put(stream, head, array)
         frames.put(stream, {"done": True})
     except InputError as error:

@@ -21,7 +21,7 @@ from goodnet.files import trust
 from goodnet.lazy import keras
 from goodnet.nets import loading
 from goodnet.process import commands
-from goodnet.quarantine import child, frames
+from goodnet.quarantine import child, frames, readers
 from goodnet.quarantine.limits import GIGABYTE
 
 PACKAGE = Path(__file__).resolve().parents[2]  # the folder that holds the package
@@ -47,8 +47,8 @@ class Child:
 
     Parameters
     ----------
-    reader : str
-        One of readers.READERS.
+    reader : callable
+        One of readers.
     called : Path
         What errors call the file.
     limits : Limits
@@ -72,14 +72,14 @@ class Child:
         }
         self.process = subprocess.Popen(
             # -P: no module of the folder it is started in
-            [sys.executable, "-P", "-m", "goodnet.quarantine.child"],
+            [sys.executable, "-P", "-m", child.__name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,
             start_new_session=True,  # Ctrl-C is for the parent
         )
-        job |= {"reader": reader, "called": str(called), "memory": memory, "seconds": seconds}
+        job |= {"reader": reader.__name__, "called": str(called), "memory": memory, "seconds": seconds}
         self.said, self.stopped = collections.deque(maxlen=SAID // 4096), None
         self.watchers = [threading.Thread(target=watch, daemon=True) for watch in (self._listen, self._watch)]
         self.heard = time.monotonic()
@@ -202,7 +202,7 @@ def asked_for_net(path, limits, weights=False):
     """Start to read a net, and return the Child for `received_net`; the two let a caller work meanwhile."""
     size, memory = _size(path), limits.bytes_for(_size(path))
     seconds = limits.seconds_for(size)
-    return Child("net", path, limits, memory, seconds, memory, path=str(path), weights=weights)
+    return Child(readers.read_net, path, limits, memory, seconds, memory, path=str(path), weights=weights)
 
 
 def received_net(asked, path):
@@ -226,7 +226,7 @@ def images(path, target, limits, compressed=False):
     memory = int(limits.memory * GIGABYTE)
     with (
         _one_line(path, "images"),
-        Child("images", path, limits, memory, seconds, MOST, path=str(path)) as asked,
+        Child(readers.read_images, path, limits, memory, seconds, MOST, path=str(path)) as asked,
         h5py.File(target, "w") as file,
     ):
         copy = _Copy(file, compressed)
@@ -275,7 +275,7 @@ def pictures(paths, shape, limits):
         job = {"paths": pending, "shape": shape}
         seconds = PICTURE * limits.seconds
         done = 0
-        with Child("pictures", pending[0], limits, memory, seconds, MOST, **job) as asked:
+        with Child(readers.read_pictures, pending[0], limits, memory, seconds, MOST, **job) as asked:
             try:
                 for head, array in asked:
                     done += 1
@@ -295,7 +295,7 @@ def overlay(path, shape, limits):
     job = {"paths": [str(path)], "shape": shape}
     with (
         _one_line(path, "a trigger"),
-        Child("overlay", path, limits, memory, limits.seconds, MOST, **job) as asked,
+        Child(readers.read_overlay, path, limits, memory, limits.seconds, MOST, **job) as asked,
     ):
         (_, colour), (_, cover) = asked
     return colour, cover

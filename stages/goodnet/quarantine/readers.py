@@ -90,11 +90,3 @@ def _remark(path):
     remark = lab.check(path)
     if remark:
         yield {"remark": remark}, None
-
-
-READERS = {
-    "net": read_net,
-    "images": read_images,
-    "pictures": read_pictures,
-    "overlay": read_overlay,
-}
