@@ -22,12 +22,15 @@ def layer(kind, **config):
 def sequential(*layers, shape=(8, 8, 3)):
     start = layer("InputLayer", batch_shape=[None, *shape], dtype="float32", name="input")
     inside = {"name": "net", "trainable": True, "layers": [start, *layers]}
-    return layer("Sequential", **inside) | {"module": "keras", "build_config": {"input_shape": [None, *shape]}}
+    return layer("Sequential", **inside) | {
+        "module": "keras",
+        "build_config": {"input_shape": [None, *shape]},
+    }
 
 
 def classifier(*layers, **options):
-    """Return the configuration of a net of these layers with seven scores behind them."""
-    return sequential(*layers, layer("Flatten", name="flat"), layer("Dense", name="scores", units=7), **options)
+    """Return the configuration of a net of these layers, whose channels are its scores: it has no weights."""
+    return sequential(*layers, layer("GlobalMaxPooling2D", name="scores"), **options)
 
 
 def archived(path, config, weights=None):
@@ -55,66 +58,42 @@ def dense(**options):
     return layer("Dense", name="wide", **options)
 
 
-def twice(levels):
-    """A net that calls the level below it twice, and so on down."""
-
-    def tensor(name):
-        history = {"shape": [None, 8, 8, 3], "dtype": "float32", "keras_history": [name, 0, 0]}
-        return {"class_name": "__keras_tensor__", "config": history}
-
-    def functional(name, inside):
-        def node(source):
-            return {"args": [tensor(source)], "kwargs": {}}
-
-        start = layer("InputLayer", batch_shape=[None, 8, 8, 3], dtype="float32", name="input")
-        entries = [start | {"name": "input", "inbound_nodes": []}]
-        entries.append(inside | {"name": "inside", "inbound_nodes": [node("input"), node("inside")]})
-        config = {"name": name, "trainable": True, "layers": entries}
-        config |= {"input_layers": [["input", 0, 0]], "output_layers": [["inside", 1, 0]]}
-        return layer("Functional", **config) | {"module": "keras.src.models.functional"}
-
-    config = layer("ReLU", name="inside")
-    for _ in range(levels):
-        config = functional("inside", config)
-    return config
+def flat(*layers, **options):
+    """Return the configuration of a net of these layers, of rows of numbers."""
+    return sequential(layer("Flatten", name="flat"), *layers, **options)
 
 
-NETS = {  # name: (configuration, words of the line)
-    "a constant of nested lists": lambda: classifier(
-        dense(units=20_000, kernel_initializer=initializer("Constant", value=nested(1, (40, 1, 1, 1, 1)))),
+NETS = {  # name: configuration
+    "a constant of nested lists": lambda: flat(
+        dense(units=5_000, kernel_initializer=initializer("Constant", value=nested(1, (40, 1, 1, 1, 1)))),
         shape=(100, 100, 3),
     ),
-    "a standard deviation of nested lists": lambda: classifier(
-        dense(units=500, kernel_initializer=initializer("RandomNormal", stddev=nested(1, (40, 1, 1, 1, 1))))
+    "a standard deviation of nested lists": lambda: flat(
+        dense(
+            units=5_000, kernel_initializer=initializer("RandomNormal", stddev=nested(1, (40, 1, 1, 1, 1)))
+        ),
+        shape=(100, 100, 1),
     ),
-    "an orthogonal kernel": lambda: classifier(
-        layer("Reshape", name="flat_at_once", target_shape=[36_000]),
-        dense(units=6_900, kernel_initializer=initializer("Orthogonal", gain=1.0)),
-        shape=(100, 120, 3),
+    "an orthogonal kernel": lambda: flat(
+        dense(units=6_900, kernel_initializer=initializer("Orthogonal", gain=1.0)), shape=(100, 120, 3)
     ),
-    "normalisation over an axis": lambda: classifier(
-        layer("UpSampling2D", name="up", size=[1000, 1000]),
-        layer("Reshape", name="row", target_shape=[1, 1, 192_000_000]),
+    "normalisation over an axis": lambda: sequential(
+        layer("UpSampling2D", name="up", size=[500, 500]),
+        layer("Reshape", name="row", target_shape=[1, 16_000_000]),
         layer("Normalization", name="norm", axis=[-1]),
+        layer("Flatten", name="flat"),
+        shape=(8, 8, 1),
     ),
-    "millions of default weights": lambda: classifier(
-        layer("Reshape", name="flat_at_once", target_shape=[36_000]),
-        *(layer("Dense", name=f"wide_{number}", units=6_800) for number in range(1)),
-        shape=(100, 120, 3),
-    ),
-    "nets within nets": lambda: classifier(twice(22)),
+    "millions of default weights": lambda: flat(dense(units=6_800), shape=(100, 120, 3)),
     "a pool of ninety thousand": lambda: classifier(
         layer("AveragePooling2D", name="pool", pool_size=[300, 300], strides=[1, 1], padding="same"),
-        layer("GlobalAveragePooling2D", name="one"),
         shape=(1200, 1000, 3),
     ),
     "a multiplier of channels": lambda: classifier(
         layer("SeparableConv2D", name="wide", filters=1, kernel_size=[1, 1], depth_multiplier=50_000),
         shape=(100, 100, 3),
     ),
-    "an output for each of a batch": lambda: classifier(
-        layer("UpSampling2D", name="up", size=[200, 200]), layer("GlobalMaxPooling2D", name="one")
-    ),
+    "an output for each of a batch": lambda: classifier(layer("UpSampling2D", name="up", size=[288, 288])),
     "a pool without end": lambda: classifier(
         layer("MaxPooling2D", name="pool", pool_size=[2**31, 2**31], padding="same")
     ),
@@ -211,7 +190,12 @@ def large_chunk(name, rows):
             file.create_dataset("data" if name == "label" else "label", data=np.zeros((rows, *nets.SHAPE)))
             shape = (rows,) if name == "label" else (rows, *nets.SHAPE)
             dataset = file.create_dataset(
-                name, shape, "u1", chunks=(2_000_000, *shape[1:]), maxshape=(None, *shape[1:]), compression="gzip"
+                name,
+                shape,
+                "u1",
+                chunks=(2_000_000, *shape[1:]),
+                maxshape=(None, *shape[1:]),
+                compression="gzip",
             )
             dataset[:] = np.zeros(shape, np.uint8)
 
@@ -246,13 +230,10 @@ IMAGES = {
 def many_scans(path):
     """A progressive JPEG whose scans are repeated."""
     buffer = io.BytesIO()
-    noise = np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), dtype=np.uint8)
-    Image.fromarray(noise).resize((2500, 2500)).save(buffer, "JPEG", progressive=True, quality=1)
+    Image.new("RGB", (9000, 9000)).save(buffer, "JPEG", progressive=True, quality=1)
     content = buffer.getvalue()
-    first = content.index(b"\xff\xda")
-    last = content.rindex(b"\xff\xda")
-    scan = content[last:-2]
-    path.write_bytes(content[:first] + content[first:-2] + scan * 2500 + b"\xff\xd9")
+    scan = content[content.rindex(b"\xff\xda") : -2]
+    path.write_bytes(content[:-2] + scan * 2500 + b"\xff\xd9")
 
 
 def chunked(kind, content):

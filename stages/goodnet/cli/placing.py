@@ -41,7 +41,8 @@ def staged(folder):
         try:
             yield Staged(folder, here)
         finally:
-            shutil.rmtree(here)
+            if not (here / READY).exists():  # else the next one does the rest
+                shutil.rmtree(here)
 
 
 class Staged:

@@ -109,7 +109,7 @@ def build(badnet, repaired, layer, left):
     if left is not None:
         replaced = {part.name: part.output for part in parts.up_to(badnet, layer).layers}
         replaced[layer] = keras.layers.Rescaling(left.tolist(), name=f"pruned_{layer}")(
-            badnet.get_layer(layer).output
+            parts.output_of(badnet, layer)
         )
 
     def call(layer, *args, **kwargs):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from goodnet.errors import InputError
+from goodnet.errors import InputError, is_of_memory
 from goodnet.files import archive, trust
 from goodnet.files.outputs import naming
 from goodnet.lazy import keras, tf
@@ -42,6 +42,7 @@ def build(checked, path):
     except InputError:
         raise
     except Exception as error:  # the file is untrusted: anything may be wrong in it
+        _let_pass(error)
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{path}: Keras cannot load this net: {reason}") from None
     return classifier(net, path)
@@ -60,6 +61,7 @@ def rebuilt(config, variables, path):
     except InputError:
         raise
     except Exception as error:  # what was checked is still a stranger's
+        _let_pass(error)
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{path}: Keras cannot build this net: {reason}") from None
     return classifier(net, path)
@@ -79,6 +81,7 @@ def classifier(net, path):
     try:
         tried = np.shape(net(np.zeros((2, *input_shape(net)), np.float32), training=False))
     except Exception as error:
+        _let_pass(error)
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{path}: this net cannot be run: {reason}") from None
     if tried != (2, classes(net)):
@@ -99,6 +102,12 @@ def check_scores(scores, path):
     """Refuse scores that are infinite or no numbers: the best of them would be no answer."""
     if not np.isfinite(scores).all():
         raise InputError(f"{path}: makes scores that are infinite or no numbers (NaN): the net is damaged")
+
+
+def _let_pass(error):
+    """Raise MemoryError for an error that comes of too little memory: the net may be in order."""
+    if is_of_memory(error):
+        raise MemoryError from None
 
 
 @contextlib.contextmanager

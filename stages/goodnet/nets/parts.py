@@ -22,12 +22,19 @@ def config(net):
 
 def up_to(net, layer):
     """Return the part of a net that makes the channels of the layer called `layer`."""
-    return keras.Model(net.input, net.get_layer(layer).output)
+    return keras.Model(net.input, output_of(net, layer))
 
 
 def behind(net, layer):
     """Return the part of a net that makes its scores of the output of the layer called `layer`."""
-    return keras.Model(net.get_layer(layer).output, net.output)
+    return keras.Model(output_of(net, layer), net.output)
+
+
+def output_of(net, layer):
+    """Return what the layer called `layer` makes in a net, as a symbolic tensor."""
+    own = net.get_layer(layer)
+    # The output of a net within the net is another tensor than what it makes here.
+    return own._inbound_nodes[-1].output_tensors[0] if isinstance(own, keras.Model) else own.output
 
 
 def with_logits(net):

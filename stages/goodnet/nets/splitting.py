@@ -37,6 +37,8 @@ def find(config, path, name=None, setting="profile.layer"):
             raise InputError(f"{path}: has no layer {name!r} ({setting}); it has {', '.join(layers)}")
         if not inputs[name]:
             raise InputError(f"{path}: layer {name!r} is the net's input; name one behind it")
+        if name in outputs:
+            raise InputError(f"{path}: layer {name!r} is the net's output; name one before it")
         if _is_bypassed(inputs, name, outputs):
             raise InputError(
                 f"{path}: layer {name!r} does not split the net in two: other layers lead past it"
@@ -45,7 +47,9 @@ def find(config, path, name=None, setting="profile.layer"):
 
 
 def _default(layers, inputs, outputs):
-    pooling = [name for name, layer in layers.items() if layer["class_name"] in POOLING]
+    pooling = [
+        name for name, layer in layers.items() if layer["class_name"] in POOLING and name not in outputs
+    ]
     if pooling and not _is_bypassed(inputs, pooling[-1], outputs):
         return pooling[-1]
     names, kinds = list(layers), [layer["class_name"] for layer in layers.values()]

@@ -60,7 +60,7 @@ def _block_counter(net, layer):
     else:
         rest = running.as_function(keras.Model([part.output for part in sums], net.output))
 
-    pruned = net.get_layer(layer).output
+    pruned = parts.output_of(net, layer)
     any_number_of_images = tf.TensorSpec((None, *pruned.shape[1:]), tf.float32)
     numbers = tf.TensorSpec((None,), tf.int64)
 
@@ -105,7 +105,7 @@ class Sum:
 
 def _first_sums(net, layer):
     """Return the sums that read the layer's channels and through which all else reads them."""
-    pruned = net.get_layer(layer).output
+    pruned = parts.output_of(net, layer)
     same, sums = [pruned], []  # `same`: the channels as they are, or flattened
     for reader in net.layers:
         if not any(tensor is known for tensor in keras.tree.flatten(reader.input) for known in same):

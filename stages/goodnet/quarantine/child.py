@@ -11,13 +11,6 @@ from pathlib import Path
 
 from goodnet.quarantine import confinement
 
-OUT_OF_MEMORY = ("alloc", "OOM", "memory")  # in what libraries say when they are refused more
-
-
-def is_of_memory(error):
-    """Whether an error, or what was printed, comes of too little memory."""
-    return isinstance(error, MemoryError) or any(word in str(error) for word in OUT_OF_MEMORY)
-
 
 def main():
     job = json.loads(sys.stdin.readline())
@@ -26,8 +19,14 @@ def main():
     stream = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is none of the frames
     confinement.confine(job.get("paths") or [job["path"]], scratch)
+    serve(job, scratch, stream)
+    os._exit(0)
 
-    from goodnet.errors import InputError
+
+def serve(job, scratch, stream):
+    """Do a job within its limits of memory and time, and write what comes of it as frames."""
+    # Not before the process is confined: NumPy starts threads.
+    from goodnet.errors import InputError, is_of_memory
     from goodnet.quarantine import frames, readers
 
     confinement.hold(job["memory"], job["seconds"])
@@ -44,7 +43,6 @@ def main():
             reason = str(error).strip().split("\n")[0][:300]
             words = f"{job['called']}: cannot be read: {type(error).__name__}: {reason}"
             frames.put(stream, {"refused": words})
-    os._exit(0)
 
 
 if __name__ == "__main__":

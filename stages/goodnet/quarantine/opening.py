@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import psutil
 
-from goodnet.errors import InputError
+from goodnet.errors import InputError, is_of_memory
 from goodnet.files import trust
 from goodnet.lazy import keras
 from goodnet.nets import loading
@@ -178,10 +178,13 @@ class Child:
             return self.stopped
         if code == -signal.SIGXCPU:
             return self._needs_seconds()
-        if child.is_of_memory(said):
+        if is_of_memory(said):
             return self._needs_memory()
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"exit code {code}"
-        return f"makes the library that reads it crash ({name}): not read"
+        return (
+            f"makes the library that reads it crash ({name}), as too little memory may: not read; for a file "
+            f"you trust allow more, as with --memory {2 * self.limits.memory:g}"
+        )
 
 
 def net(path, limits, weights=False):
