@@ -3,6 +3,7 @@
 # make remotes     the same, with DVC's clients for S3, SSH and WebDAV (docs/sharing.md)
 # make test        format, lint and the quick tests; make test-long: the slow ones
 # make bench       the speed at the lab's size, and of the pruning curve against the plain way
+# make fuzz       20,000 damaged files, opened as `goodnet` opens those of strangers; about an hour
 # make deps        write into dvc.yaml which modules each stage uses
 # make settings    write the settings' comments and table from their descriptions
 # make lock        pin the requirements anew (needs uv)
@@ -14,7 +15,7 @@ PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-chec
 PIP_INSTALL_GOODNET = $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
-.PHONY: repro install remotes test test-long bench deps settings lock
+.PHONY: repro install remotes test test-long bench fuzz deps settings lock
 
 repro: .venv/.runtime
 	.venv/bin/python -m dvc repro report
@@ -33,6 +34,9 @@ test-long: .venv/.test
 
 bench: .venv/.runtime
 	.venv/bin/python tools/bench.py
+
+fuzz: .venv/.runtime
+	.venv/bin/python tools/fuzz.py
 
 deps settings: .venv/.runtime
 	.venv/bin/python tools/$@.py

@@ -10,21 +10,23 @@ import sys
 import time
 
 import h5py
-import hostile
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
+import hostile
 import nets
 from conftest import ROOT, Project
 from goodnet.cli import placing
 from goodnet.errors import InputError
+from goodnet.files import names
 from goodnet.images import inputs
 from goodnet.nets import goodnets, loading, netfiles
 from goodnet.params import Params
 from goodnet.quarantine import confinement, frames, opening
 from goodnet.quarantine.limits import GIGABYTE, Limits
+from goodnet.report import text
 
 TIGHT = Limits(memory=1, seconds=8)
 # A command's own: Python and TensorFlow, in it and in the child.
@@ -34,16 +36,8 @@ OWN_MEMORY, OWN_SECONDS = 1.2, 20
 def refused(read, *words):
     with pytest.raises(InputError) as error:
         read()
-    line = commands_line(error.value)
-    assert all(word in line for word in words), line
-
-
-def commands_line(error):
-    from goodnet.process import commands
-
-    line = commands.printable(error)
-    assert len(line) < 600
-    return line
+    line = names.printable(error.value)
+    assert all(word in line for word in words) and len(line) < 600, line
 
 
 @pytest.fixture(scope="module")
@@ -258,6 +252,18 @@ def test_the_rule_of_a_goodnet_is_told_by_its_structure(tmp_path):
     assert called.layers[-1].name == goodnets.RULE and not goodnets.is_goodnet(called)
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("pool_3", "`pool_3`"),
+        ("a\n# Held\n<b>|`", "`` a\\n# Held\\n<b>|` ``"),
+        ("``\x1b[2J\u202e", "``` ``\\x1b[2J\\u202e ```"),
+    ],
+)
+def test_a_layer_s_name_is_shown_as_it_is(name, shown):
+    assert text._channels(name, None) == f"The net is split at layer {shown}. No repair prunes."
+
+
 # params.yaml
 
 
@@ -346,7 +352,7 @@ def test_an_add_cut_off_between_two_renames_is_finished_by_the_next(adding, monk
         main.main(words)
     monkeypatch.undo()
     assert left(project.path) != before and "mine" not in project.params()["nets"]
-    refusal = ["add", "other", *words[2:3], words[4], *words[4:]]  # its net is no net
+    refusal = ["add", "other", "--net", words[5], *words[4:]]  # its net is no net
     with pytest.raises(InputError):
         main.main(refusal)
     assert is_whole(project.path) and project.params()["badnet"] == "mine"
@@ -365,7 +371,7 @@ def test_an_add_killed_at_any_moment_changes_all_or_nothing(adding):
     outcomes = set()
     for moment in range(24):
         for name in complete.keys() - before.keys():
-            (project.path / name).unlink()
+            (project.path / name).unlink(missing_ok=True)
         for name in ("data/mine", "models/mine"):
             shutil.rmtree(project.path / name, ignore_errors=True)
         for name, content in before.items():

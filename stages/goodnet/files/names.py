@@ -1,4 +1,4 @@
-"""The one rule for names of nets, triggers and repairs: each becomes a part of a file's name."""
+"""The one rule for names of nets, triggers and repairs, and how names of any kind are shown."""
 
 import re
 
@@ -15,3 +15,10 @@ def check(name, where):
             f"{where} {shown!r}: a name becomes part of a file's name; it has up to {LONGEST} letters, "
             "digits, - and _, first a letter or digit, and is text to YAML"
         )
+
+
+def printable(text):
+    """Return text that may hold names from files with line breaks and terminal codes as escapes."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text)
+    )

@@ -2,6 +2,7 @@
 
 import lzma
 import math
+import tokenize
 import zipfile
 import zlib
 
@@ -51,7 +52,7 @@ def _copy(archive, name, file, dataset, path):
             shape, in_columns, dtype = read[version](stream)
         except OSError:  # of damaged bzip2
             raise zipfile.BadZipFile from None
-        except (ValueError, KeyError, MemoryError, RecursionError):
+        except (ValueError, KeyError, MemoryError, RecursionError, tokenize.TokenError):
             raise InputError(f"{path}: {name} is not an array that NumPy saved") from None
         if dtype.kind not in "iuf" or in_columns or not shape:
             raise InputError(f"{path}: {name} does not hold numbers, row by row")

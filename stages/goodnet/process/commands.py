@@ -10,6 +10,7 @@ from pathlib import Path
 
 from goodnet import lazy
 from goodnet.errors import InputError
+from goodnet.files.names import printable
 
 
 def run(main, failure=1):
@@ -59,13 +60,6 @@ def print_error(error):
 def say(text, file=None):
     """Print a line, by default to standard output; whatever names from files are in it, it stays one."""
     print(printable(text), file=file)
-
-
-def printable(text):
-    """Return text that may hold names from files with line breaks and terminal codes as escapes."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text)
-    )
 
 
 @contextlib.contextmanager

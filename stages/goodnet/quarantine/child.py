@@ -11,6 +11,8 @@ from pathlib import Path
 
 from goodnet.quarantine import confinement
 
+LONGEST = 500  # characters of a line; a file may hold far longer names
+
 
 def main():
     job = json.loads(sys.stdin.readline())
@@ -35,14 +37,19 @@ def serve(job, scratch, stream):
             frames.put(stream, head, array)
         frames.put(stream, {"done": True})
     except InputError as error:
-        frames.put(stream, {"refused": str(error)})
+        frames.put(stream, {"refused": shortened(str(error))})
     except Exception as error:
         if is_of_memory(error):
             frames.put(stream, {"memory": True})
         else:
-            reason = str(error).strip().split("\n")[0][:300]
+            reason = str(error).strip().split("\n")[0]
             words = f"{job['called']}: cannot be read: {type(error).__name__}: {reason}"
-            frames.put(stream, {"refused": words})
+            frames.put(stream, {"refused": shortened(words)})
+
+
+def shortened(line):
+    """Return a line with what is too long for one left out."""
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
 
 
 if __name__ == "__main__":

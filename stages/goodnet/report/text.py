@@ -147,8 +147,6 @@ def _channels(layer, order):
     if layer is None:
         return "No layer splits the net in two, so channels cannot be pruned and no layers are shared."
     if order is None:
-        return f"The net is split at layer `{layer}`. No repair prunes."
+        return f"The net is split at layer {markdown.code(layer)}. No repair prunes."
     rule = RANKINGS[order].meaning.removesuffix(".")
-    return (
-        f"Channels are those of layer `{layer}`, pruned in the order *{order}*: {rule[0].lower() + rule[1:]}."
-    )
+    return f"Channels are those of layer {markdown.code(layer)}, pruned in the order *{order}*: {rule[0].lower() + rule[1:]}."
