@@ -18,10 +18,25 @@ def one(name, outcome="held", ratio=1.0):
 def test_only_what_held_is_recommended_and_then_what_is_right_most_often():
     correct = {"a": 90, "b": 95, "c": 95, "d": 95, "e": 99, "badnet": 97}
     judged = [one("a", ratio=9), one("d"), one("b", ratio=1.2), one("c", ratio=1.2), one("e", "cannot tell")]
-    assert recommend.choose(judged, correct) == "b", "then by the evidence, then by name"
-    assert recommend.choose(judged[:1], correct) == "a"
-    assert recommend.choose([one("e", "not held"), one("b", "nothing to attack")], correct) is None
-    assert recommend.choose([], correct) is None
+    assert recommend.choose(judged, correct, 1000, set()) == "b", "then by the evidence, then by name"
+    assert recommend.choose(judged[:1], correct, 1000, set()) == "a"
+    assert (
+        recommend.choose([one("e", "not held"), one("b", "nothing to attack")], correct, 100, set()) is None
+    )
+    assert recommend.choose([], correct, 100, set()) is None
+
+
+@pytest.mark.parametrize("images", [100, 1000])
+def test_of_equals_the_one_that_was_not_trained_against_triggers(images):
+    """Equal is what lies within one standard error of the most."""
+    most = round(0.9 * images)
+    error = (0.9 * 0.1 / images) ** 0.5 * images
+    for less, expected in ((int(error), "b"), (int(error) + 1, "a")):
+        correct = {"a": most, "b": most - less, "c": most - less - 1}
+        judged = [one("a", ratio=9), one("b"), one("c")]
+        assert recommend.choose(judged, correct, images, {"a"}) == expected
+        assert recommend.choose(judged, correct, images, {"a", "b", "c"}) == "a"
+    assert recommend.choose([one("a"), one("b")], {"a": images, "b": images - 1}, images, {"a"}) == "a"
 
 
 def test_the_reason_is_a_sentence():
@@ -30,15 +45,20 @@ def test_the_reason_is_a_sentence():
     assert recommend.why("a", "backdoored", held, correct, 200, 9, 10) == (
         "*a*: of 2 repairs that have held against a fresh attack, the one that is right most often. "
         "It gets 95.0 % of 200 clean images right that no tuning was trained on (B: 99.5 %)."
+        " A backdoor to a class that nobody named may be left."
+    )
+    near = recommend.why("b", "backdoored", held, correct, 200, 9, 10)
+    assert (
+        "most often, within one standard error, and was not trained against triggers. It gets 90.0 %" in near
     )
     only = recommend.why("a", "backdoored", held[::2], correct, 200, 8, 10)
     assert "a*: the only repair that has held" in only
-    assert only.endswith(" There are images of 8 of 10 classes: what it costs on the others is not known.")
+    assert " There are images of 8 of 10 classes: what it costs on the others is not known." in only
     assert recommend.why(None, "backdoored", held[2:], correct, 200, 9, 10) == (
         "None. No repair has held against a fresh attack: trust none of these nets."
     )
     unattacked = [{"name": "a", "outcome": "nothing to attack", "goals": []}]
-    assert recommend.choose(unattacked, correct) is None
+    assert recommend.choose(unattacked, correct, 200, set()) is None
     assert recommend.why(None, "cannot tell", unattacked, correct, 200, 9, 10) == (
         'None. The verdict on B is "cannot tell", so there is no class to attack the repairs at.'
     )

@@ -174,7 +174,11 @@ def recommended(rows):
     """Return the row of the repair that is recommended, of those of one net, or None."""
     own = {row["repair"]: row for row in rows if row["repair"] in DEFAULT}
     judged = [{"name": name, **row} for name, row in own.items()]
-    best = recommend.choose(judged, {name: row["held_out_correct"] for name, row in own.items()})
+    correct = {name: int(row["held_out_correct"]) for name, row in own.items()}
+    images = next(iter(own.values()))["images"] if own else 0
+    held_out = recommend.count(int(images), recommend.Recommend().held_out)
+    shown = {name for name in own if REPAIRS[name] and TUNINGS[REPAIRS[name]].wants_goals}
+    best = recommend.choose(judged, correct, held_out, shown)
     return best and own[best]
 
 

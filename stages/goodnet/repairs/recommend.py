@@ -28,7 +28,7 @@ def trained_on(images, percent):
     return np.setdiff1d(np.arange(images), datasets.evenly(images, count(images, percent)))
 
 
-def choose(judged, correct):
+def choose(judged, correct, images, shown):
     """Return the name of the repair to use, or None.
 
     Parameters
@@ -37,10 +37,23 @@ def choose(judged, correct):
         Of each repair its "name", the "outcome" of a fresh attack and its "ratio".
     correct : dict
         {name: how many held-out images the repaired net gets right}.
+    images : int
+        How many are held out.
+    shown : set of str
+        Repairs that were trained against triggers. That such a one has held says less: the fresh attack is of
+        the kind that it was trained against.
     """
     held = [one for one in judged if one["outcome"] == HELD]
-    # Of equals, the one against which an attack needs more; then by name.
-    best = min(held, key=lambda one: (-correct[one["name"]], -one["ratio"], one["name"]), default=None)
+    most = max((correct[one["name"]] for one in held), default=0)
+
+    def order(one):
+        own = correct[one["name"]]
+        # Within one standard error of the most, in whole numbers.
+        is_near = (most - own) ** 2 * images <= most * (images - most)
+        # Of equals, the one against which an attack needs more; then by name.
+        return not (is_near and one["name"] not in shown), -own, -one["ratio"], one["name"]
+
+    best = min(held, key=order, default=None)
     return best and best["name"]
 
 
@@ -64,12 +77,18 @@ def why(name, verdict, judged, correct, images, covered, classes):
         if all(one["outcome"] == NOT_ATTACKED for one in judged):
             return f'None. The verdict on B is "{verdict}", so there is no class to attack the repairs at.'
         return "None. No repair has held against a fresh attack: trust none of these nets."
-    held = sum(one["outcome"] == HELD for one in judged)
-    alone = "the only repair that has held against a fresh attack"
-    among = f"of {held} repairs that have held against a fresh attack, the one that is right most often"
+    held = [one["name"] for one in judged if one["outcome"] == HELD]
+    among = "the only repair that has held against a fresh attack"
+    if len(held) > 1:
+        among = (
+            f"of {len(held)} repairs that have held against a fresh attack, the one that is right most often"
+        )
+    if correct[name] < max(correct[one] for one in held):
+        among += ", within one standard error, and was not trained against triggers"
     share, of_b = (100 * correct[one] / images for one in (name, "badnet"))
     unseen = f" There are images of {covered} of {classes} classes: what it costs on the others is not known."
     return (
-        f"*{name}*: {among if held > 1 else alone}. It gets {share:.1f} % of {images} clean images right "
+        f"*{name}*: {among}. It gets {share:.1f} % of {images} clean images right "
         f"that no tuning was trained on (B: {of_b:.1f} %).{unseen if covered < COVERED * classes else ''}"
+        " A backdoor to a class that nobody named may be left."
     )

@@ -149,4 +149,5 @@ def _channels(layer, order):
     if order is None:
         return f"The net is split at layer {markdown.code(layer)}. No repair prunes."
     rule = RANKINGS[order].meaning.removesuffix(".")
-    return f"Channels are those of layer {markdown.code(layer)}, pruned in the order *{order}*: {rule[0].lower() + rule[1:]}."
+    rule = rule[0].lower() + rule[1:]
+    return f"Channels are those of layer {markdown.code(layer)}, pruned in the order *{order}*: {rule}."
