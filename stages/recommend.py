@@ -10,7 +10,7 @@ from goodnet.images import datasets, inputs
 from goodnet.nets import loading, parts, running
 from goodnet.process import commands
 from goodnet.process.stages import stage
-from goodnet.repairs import plans, recommend
+from goodnet.repairs import recommend
 from goodnet.repairs.registry import TUNINGS
 
 
@@ -42,8 +42,8 @@ def main(args):
 
     correct = {name: right(args.repaired / f"{name}.keras") for name in names}
     judged = [one for one in verdict.get("repaired", []) if one["name"] in names]
-    lines = plans.read_lines(args.params)
-    shown = {name for name, (_, tune, _) in lines.items() if tune and TUNINGS[tune].wants_goals}
+    tunings = {name: line.get("tune") for name, line in args.params.value("repairs").items()}
+    shown = {name for name, tuning in tunings.items() if tuning and TUNINGS[tuning].wants_goals}
     best = recommend.choose(judged, correct, len(numbers), shown)
     correct["badnet"] = right(args.badnet)
     told = {

@@ -270,7 +270,15 @@ def test_where_a_net_splits(tmp_path):
         splitting.find(config, "net", "images")
     images = keras.Input(nets.SHAPE)
     only = keras.Model(images, layers.GlobalAveragePooling2D()(layers.Conv2D(nets.CLASSES, 3)(images)))
-    assert splitting.find(parts.config(only), "net") == only.layers[-1].name
+    assert splitting.find(parts.config(only), "net") == only.layers[-2].name, "nothing is behind the last"
+    with pytest.raises(InputError, match="is the net's output"):
+        splitting.find(parts.config(only), "net", only.layers[-1].name)
+    inner = keras.Model(images, layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(images)), name="inner")
+    outer = keras.Sequential([keras.Input(nets.SHAPE), inner, layers.Dense(nets.CLASSES)])
+    outer = keras.Model(outer.inputs[0], outer.outputs[0])
+    assert splitting.find(parts.config(outer), "net") == "inner"
+    features = parts.up_to(outer, "inner")(PICTURES[:5])
+    np.testing.assert_allclose(parts.behind(outer, "inner")(features), outer(PICTURES[:5]), rtol=1e-5)
 
 
 @pytest.mark.parametrize("bad", [{"range": [1, 0]}, {"range": [0]}, {"mean": [1, 2]}, {"colours": "bgr"}])

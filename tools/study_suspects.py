@@ -3,7 +3,7 @@
 Half of the trained nets fixed the settings of the detectors (half A); the rates are those of the others
 (half B). Writes docs/suspects.csv, a row a net, and the tables of docs/suspects.md. What is done stays in the
 folder of nets, so a study that was stopped goes on where it was; after a change of the detectors remove the
-folder `judged` there.
+folder `judged` there, and the table: rows of nets that are not in the folder stay in it.
 """
 
 import argparse
@@ -151,7 +151,7 @@ def write(found, folder):
     """Write the tables of docs/, of the nets that are judged."""
     docs = ROOT / "docs"
     done = [one for one in found if (folder / "judged" / f"{one.name}.json").exists()]
-    rows = [judged(one, folder) for one in done]
+    rows = subjects.with_earlier(docs / "suspects.csv", [judged(one, folder) for one in done], "net")
     outputs.write_csv(docs / "suspects.csv", rows)
     by_group = {
         group: [row for row in rows if row["group"] == group] for group in ("A", "B", "public", "lab")

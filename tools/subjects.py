@@ -175,6 +175,31 @@ def public_triggers(name, shared):
     return [attacks.Trigger(stamp(change), target)] if target != ANY else []
 
 
+def with_earlier(path, rows, *keys):
+    """Return rows and those of a table that no row here has the same keys as, by net as the zoo orders them.
+
+    The nets of the others may be lost: whoever trains them again gets the same, and may measure them again.
+    """
+    own = {tuple(row[key] for key in keys) for row in rows}
+    earlier = outputs.read_csv(path) if path.exists() else []
+    typed = [{key: _typed(key, value) for key, value in row.items()} for row in earlier]
+    rows = rows + [row for row in typed if tuple(row[key] for key in keys) not in own]
+    order = [*WILD, "lab", *(zoo.name_of(*spec) for spec in zoo.specifications())]
+    return sorted(rows, key=lambda row: order.index(row["net"]))
+
+
+def _typed(key, text):
+    """Return a value as it was before it stood in a table; names of classes stay words."""
+    if text in ("True", "False"):
+        return text == "True"
+    if key in ("targets", "named", "doubtful") or not text:
+        return text
+    try:
+        return float(text) if "." in text else int(text)
+    except ValueError:
+        return text
+
+
 def put_between(path, mark, text):
     """Replace what stands between two marks of a Markdown file."""
     before, _, rest = path.read_text(encoding="utf-8").partition(f"<!-- {mark} -->\n")
