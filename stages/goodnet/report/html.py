@@ -1,0 +1,46 @@
+"""The page as one HTML file: its content as JSON, its style and its script, and nothing that is loaded."""
+
+import base64
+import hashlib
+import html
+import json
+from pathlib import Path
+
+HERE = Path(__file__).parent
+# As \u escapes no letter can end the script element that holds the JSON, or begin another.
+ESCAPED = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}
+
+
+def page(title, content):
+    """Return the page. Equal content gives equal bytes.
+
+    Parameters
+    ----------
+    title : str
+    content : dict
+        Words, numbers and pictures, as JSON can hold them: one run, or {"experiments": several}.
+    """
+    style, script = (HERE / name for name in ("page.css", "page.js"))
+    style, script = (path.read_text(encoding="utf-8") for path in (style, script))
+    # What the browser may use: the style and the script below, and pictures in the page. It loads nothing.
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    parts = {
+        "policy": html.escape(policy),
+        "title": html.escape(title),
+        "style": style,
+        "content": json.dumps(content, allow_nan=False, separators=(",", ":")).translate(ESCAPED),
+        "script": script,
+    }
+    template = (HERE / "page.html").read_text(encoding="utf-8")
+    before, *rest = template.split("{{")
+    for piece in rest:
+        name, after = piece.split("}}", 1)
+        before += parts[name] + after
+    return before
+
+
+def _hash(text):
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
