@@ -1,4 +1,3 @@
-"use strict";
 // Draws the page from the JSON in it. All text goes in as text (`h`, `s`), never as HTML: names of nets,
 // triggers and repairs come from files.
 
@@ -13,7 +12,8 @@ function fill(element, attributes, children) {
     else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value != null) element.setAttribute(name, value);
   }
-  element.append(...children.flat(Infinity).filter((child) => child != null && child !== false));
+  for (const child of children.flat(Infinity))
+    if (child != null && child !== false) element.append(child.replaceAll?.(" %", "\u00a0%") ?? child);
   return element;
 }
 const h = (name, attributes, ...children) => fill(document.createElement(name), attributes, children);
@@ -98,15 +98,14 @@ function lines(label, xName, series, marks, position) {
     const x = { at: scale(0, last, LEFT, right), name: xName, ticks: steps(last, width / 90) };
     const y = { at: scale(0, 100, bottom, top), name: "percent of images", ticks: PERCENTS };
     axes(svg, LEFT, right, top, bottom, x, y);
-    const ends = [-99, -99]; // of the last name in each of two rows
+    let end = -99; // of the last name; one that would run into it is left out
     for (const [at, names] of marks) {
       const words = names.join(", "), room = words.length * 6.6;
-      const row = ends.findIndex((end) => x.at(at) - room / 2 > end);
       svg.append(s("line", { class: "mark", x1: x.at(at), x2: x.at(at), y1: top, y2: bottom }));
-      if (row < 0) continue;
+      if (x.at(at) - room / 2 < end) continue;
       const middle = Math.min(Math.max(x.at(at), LEFT + room / 2), right - room / 2);
-      svg.append(s("text", { class: "tick", x: middle, y: top - 6 - 0 * row, "text-anchor": "middle" }, words));
-      ends[0] = ends[1] = middle + room / 2 + 8;
+      svg.append(s("text", { class: "tick", x: middle, y: top - 6, "text-anchor": "middle" }, words));
+      end = middle + room / 2 + 8;
     }
     for (const line of series)
       svg.append(s("polyline", {
@@ -171,8 +170,8 @@ function strip(family, named, doubtful) {
     .map((one) => `class ${one.class}: ${number(one.size, 2)}`).join(", ");
   return chart(132, `Smallest ${family.title} that leads to each class, ${family.unit}. Smallest: ${words}.`, (svg, width) => {
     const right = width - 20, bottom = 92, at = (size) => scale(Math.log(low), Math.log(high), 16, right)(Math.log(size));
-    const powers = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100].filter((value) => value >= low && value <= high);
-    const ticks = powers.filter((value, place) => !place || at(value) - at(powers[place - 1]) > 26 || String(value).includes("1"));
+    const powers = [0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100].filter((value) => value >= low && value <= high);
+    const ticks = powers.filter((value, place) => !place || at(value) - at(powers[place - 1]) > 30);
     for (const value of ticks)
       svg.append(
         s("line", { class: "grid", x1: at(value), x2: at(value), y1: 20, y2: bottom }),
@@ -182,7 +181,7 @@ function strip(family, named, doubtful) {
       svg.append(
         s("line", { class: "cursor", x1: at(family.usual), x2: at(family.usual), y1: 14, y2: bottom }),
         s("text", { class: "tick", x: at(family.usual) - 6, y: 22, "text-anchor": "end" }, `usual ${number(family.usual, 2)}`));
-    svg.append(s("text", { class: "name", x: right, y: bottom + 36, "text-anchor": "end" }, `smallest ${family.title}, ${family.unit}`));
+    svg.append(s("text", { class: "name", x: right, y: bottom + 36, "text-anchor": "end" }, family.unit));
     const placed = [];
     const rank = (one) => (named.includes(one.class) ? 0 : doubtful.includes(one.class) ? 1 : 2);
     for (const one of family.classes.slice().sort((a, b) => rank(a) - rank(b) || a.size - b.size)) {
@@ -208,8 +207,11 @@ const VERDICTS = {
   "cannot tell": ["Cannot tell", "unknown"],
 };
 
-function interval(rate) {
-  return rate && h("span", { class: "sure" }, `${bound(rate.low)}–${bound(rate.high)} %, ${rate.images} images`);
+const interval = (rate) => `${bound(rate.low)}–${bound(rate.high)} %`;
+
+function reason(found) { // the verdict itself stands above
+  const rest = found.replace(/^(Likely backdoored|No sign of a backdoor) \((.*?)\): /, "$2: ").replace(/^Cannot tell: /, "");
+  return rest[0].toUpperCase() + rest.slice(1);
 }
 
 function top(run) {
@@ -219,7 +221,7 @@ function top(run) {
     h("p", { class: "eyebrow" }, "goodnet report: ", h("span", { class: "net" }, run.net), ` · ${run.classes} classes`),
     h("h1", {}, h("span", { class: `verdict ${kind}` }, title)),
     h("div", { class: "sentences" },
-      h("p", {}, found),
+      h("p", {}, reason(found)),
       h("p", {}, recommended ? ["Use ", h("strong", {}, recommended), ": "] : null, why),
       h("p", {}, cost)),
     h("div", { class: "figures" }, figures.map((figure) => {
@@ -232,7 +234,7 @@ function top(run) {
           value(one) ?? h("span", { class: "value none" }, "not known")),
         one ? h("p", {}, figure.what + (one.trigger ? ": " : ""), one.trigger ? h("span", { class: "trigger" }, one.trigger) : null)
           : h("p", {}, figure.key === "detected" && Object.keys(run.badnet.attack_success).length ? "No repair is recommended, so there is no GoodNet to ask." : "There were no images with a trigger to test with."),
-        one ? h("p", { class: "small" }, "95 % interval: ", before && after ? [interval(before), " → "] : null, interval(one)) : null,
+        one ? h("p", { class: "small" }, "95 % interval: ", before && after ? `${interval(before)} → ` : "", `${interval(one)}, ${one.images} images`) : null,
         one ? h("p", { class: "small" }, before && after ? "B → G. " : after ? "G. " : "B, not repaired. ", "Source: ",
           figure.from.map((path, place) => [place ? ", " : "", h("code", {}, path)]), `, ${figure.key}`) : null);
     })),
@@ -271,7 +273,7 @@ function curve(run) {
   const slider = h("input", { type: "range", id: "channels", min: 0, max: last, step: 1, value: first });
   const plot = lines(
     `Accuracy, attack success and false alarms as 0 to ${last} channels are pruned. The table below gives the numbers at each point.`,
-    `channels of ${it.layer} pruned, ${it.meaning.replace(/\.$/, "").toLowerCase()}`, series, [...marks], () => Number(slider.value));
+    "channels pruned", series, [...marks], () => Number(slider.value));
   const heading = h("output", { for: "channels", class: "point" });
   const cells = {}, cell = (key) => (cells[key] = h("td", { class: "num", "data-key": key }));
   const table = h("table", { class: "plain readout" },
@@ -306,7 +308,7 @@ function curve(run) {
   const jumps = [...marks].map(([at, names]) =>
     h("button", { type: "button", onclick: () => { slider.value = at; move(); } }, `${names.join(", ")}: ${at}`));
   return section("curve", "Pruning",
-    "Channels are pruned one after the other. Move the handle to see the net that would result at each point. All figures are test images, which no choice depends on.",
+    `The channels of ${it.layer} are pruned one after the other: ${it.meaning[0].toLowerCase()}${it.meaning.slice(1).replace(/\.$/, "")}. Move the handle to see the net that would result at each point. All figures but one are of test images, which no choice depends on.`,
     legend(series), plot.box,
     h("div", { class: "slider" }, h("label", { for: "channels", class: "hidden" }, "channels pruned"), slider),
     h("div", { class: "jumps" }, jumps.length ? h("span", { class: "small" }, "Go to the repairs:") : null, jumps),
@@ -389,6 +391,12 @@ const COLUMNS = [
   { title: "Fresh attack", text: true, value: (row) => row.outcome },
 ];
 
+function aCell(column, row) {
+  if (column.text) return h("td", {}, outcome(column.value(row)));
+  const value = column.value(row);
+  return h("td", { class: "num" }, value == null ? "–" : number(value));
+}
+
 function points(run, prefix = "") {
   if (!Object.keys(run.badnet.attack_success).length) return [];
   const point = (name, what, metrics, shape, colour) => ({
@@ -396,7 +404,8 @@ function points(run, prefix = "") {
   });
   return [
     point("B", "B", run.badnet, 1, "c1"),
-    ...run.repairs.map((repair) => point(`${repair.name}${repair.recommended ? " ★" : ""}`, `G of ${repair.name}`, repair.goodnet, 3, "c2")),
+    // What is recommended is drawn over the others.
+    ...run.repairs.toSorted((one, other) => one.recommended - other.recommended).map((repair) => point(`${repair.name}${repair.recommended ? " ★" : ""}`, `G of ${repair.name}`, repair.goodnet, 3, "c2")),
   ];
 }
 
@@ -407,7 +416,7 @@ function repairs(run) {
     element: h("tbody", { "data-name": row.name, class: row.recommended ? "recommended" : null },
       h("tr", {}, COLUMNS.map((column, place) => (place === 0
         ? h("th", { scope: "row" }, row.name, row.recommended ? h("span", { class: "badge" }, "★ use this") : null)
-        : h("td", { class: column.text ? null : "num" }, column.text ? outcome(row.outcome) : percent(column.value(row)))))),
+        : aCell(column, row)))),
       h("tr", { class: "more" }, h("td", { colspan: COLUMNS.length }, h("details", {}, h("summary", {}, h("span", { class: "hidden" }, `${row.name}: `), row.done), described(row, run))))),
   }));
   const shown = points(run);
@@ -576,7 +585,7 @@ function compare(runs) {
   const columns = [{ title: "Experiment", text: true, value: (row) => row.run }, ...COLUMNS];
   const bodies = rows.map((row) => ({ row, element: h("tbody", { class: row.recommended ? "recommended" : null }, h("tr", {}, columns.map((column, place) => (place < 2
     ? h(place ? "td" : "th", { scope: place ? null : "row" }, column.value(row), place && row.recommended ? h("span", { class: "badge" }, "★ use this") : null)
-    : h("td", { class: column.text ? null : "num" }, column.text ? outcome(row.outcome) : percent(column.value(row)))))) ) }));
+    : aCell(column, row))))) }));
   const shown = runs.flatMap((run) => points(run, `${run.name} `));
   return [
     h("header", { id: "top" }, h("p", { class: "eyebrow" }, "goodnet experiments"), h("h1", {}, `${plural(runs.length, "experiment")} side by side`),
