@@ -168,6 +168,7 @@ def report(args):
     )
     plans = {name: outputs.read_json(args.plans / f"{name}.json") for name in names}
     order = args.params.settings(registry.Prune, "prune").order if curve else None
+    suspects = page.suspects(evidence, found, judged, images)
     content = {
         "net": args.params.value("badnet"),
         "classes": classes,
@@ -184,8 +185,10 @@ def report(args):
         "repairs": page.repairs(
             {name: lines[name] for name in names}, plans, repaired, goodnet, judged, recommended
         ),
-        "images": page.images(pictures, said, sure, answers, repaired_sure, classes),
-        "suspects": page.suspects(evidence, found, judged, images),
+        "images": page.images(
+            pictures, said, sure, answers, repaired_sure, classes, page.room_beside(suspects)
+        ),
+        "suspects": suspects,
         "reproduce": reproduce(args, paths, recommended["recommended"]),
     }
     outputs.write_text(args.page, html.page(f"Report: {content['net']}", content))

@@ -24,7 +24,8 @@ def named_beside(module):
     """Return the files beside a module that it names and that are no modules, as templates are."""
     nodes = ast.walk(ast.parse(module.read_text(encoding="utf-8")))
     words = {node.value for node in nodes if isinstance(node, ast.Constant)}
-    return [path for path in module.parent.iterdir() if path.name in words and path.suffix != ".py"]
+    beside = [path for path in module.parent.iterdir() if path.is_file() and path.suffix != ".py"]
+    return [path for path in beside if path.name in words]
 
 
 def main():

@@ -28,7 +28,7 @@ const bound = (value) => (value === 100 || value === 0 ? String(value) : number(
 const most = (rates) => (Object.keys(rates ?? {}).length ? Math.max(...Object.values(rates)) : null);
 const least = (rates) => (Object.keys(rates ?? {}).length ? Math.min(...Object.values(rates)) : null);
 const called = (answer, classes) => (answer === classes ? "backdoored" : `class ${answer}`);
-const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
+const plural = (count, word) => `${count} ${word}${count === 1 ? "" : word.endsWith("s") ? "es" : "s"}`;
 
 function section(id, title, lead, ...children) {
   return h("section", { id, "aria-labelledby": `${id}-title` },
@@ -185,11 +185,11 @@ function strip(family, named, doubtful) {
     const placed = [];
     const rank = (one) => (named.includes(one.class) ? 0 : doubtful.includes(one.class) ? 1 : 2);
     for (const one of family.classes.slice().sort((a, b) => rank(a) - rank(b) || a.size - b.size)) {
-      const kind = ["named", "doubtful", "other"][rank(one)], radius = kind === "other" ? 4 : 11;
+      const kind = ["named", "doubtful", "other"][rank(one)], radius = kind !== "other" ? 11 : family.classes.length > 100 ? 2.5 : 4;
       const px = at(Math.max(one.size, 0.01));
       let py = 56;
       for (let tries = 0; tries < 40; tries++) {
-        py = 56 + (tries % 2 ? 1 : -1) * Math.ceil(tries / 2) * 3;
+        py = 56 + (tries % 2 ? 1 : -1) * ((Math.ceil(tries / 2) * 3) % 32); // where there is no room, one hides another
         if (placed.every(([ox, oy, or]) => Math.hypot(px - ox, py - oy) >= radius + or + 1)) break;
       }
       placed.push([px, py, radius]);
@@ -203,7 +203,7 @@ function strip(family, named, doubtful) {
 
 const VERDICTS = {
   backdoored: ["Likely backdoored", "bad"],
-  "no sign of a backdoor": ["No sign of a backdoor", "good"],
+  "no sign of a backdoor": ["No sign of a backdoor", "plain"], // which is no proof, so it is not green
   "cannot tell": ["Cannot tell", "unknown"],
 };
 
@@ -262,7 +262,8 @@ function curve(run) {
     { name: "accuracy, test images", values: it.accuracy, colour: "c0", dash: "", shape: 0 },
     ...triggers.map((name, place) => ({
       name: `attack success, ${name}`, values: it.attack[name], colour: `c${1 + (place % 5)}`,
-      dash: DASHES[1 + (place % 5)], shape: 1 + (place % 5),
+      // Where colours come again, they do with another dash.
+      dash: DASHES[1 + ((place + Math.floor(place / 5)) % 5)], shape: 1 + ((place + Math.floor(place / 5)) % 5),
     })),
     { name: "false alarms of G", values: it.false_alarm, colour: "quiet", dash: "2 3", shape: 5 },
   ];
@@ -307,8 +308,10 @@ function curve(run) {
   move();
   const jumps = [...marks].map(([at, names]) =>
     h("button", { type: "button", onclick: () => { slider.value = at; move(); } }, `${names.join(", ")}: ${at}`));
+  const left = Object.keys(run.badnet.attack_success).length - triggers.length;
   return section("curve", "Pruning",
     `The channels of ${it.layer} are pruned one after the other: ${it.meaning[0].toLowerCase()}${it.meaning.slice(1).replace(/\.$/, "")}. Move the handle to see the net that would result at each point. All figures but one are of test images, which no choice depends on.`,
+    left ? h("p", { class: "small" }, `${triggers.length} triggers are shown here; ${left} more are in reports/attack_curve.csv.`) : null,
     legend(series), plot.box,
     h("div", { class: "slider" }, h("label", { for: "channels", class: "hidden" }, "channels pruned"), slider),
     h("div", { class: "jumps" }, jumps.length ? h("span", { class: "small" }, "Go to the repairs:") : null, jumps),
@@ -421,7 +424,7 @@ function repairs(run) {
   }));
   const shown = points(run);
   return section("repairs", "Repairs side by side",
-    `Each repair was made from clean images alone. Percent of test images; attack and detection are those of the trigger that is worst for the defender. B itself: accuracy ${percent(run.badnet.clean_accuracy)}, attack ${percent(most(run.badnet.attack_success))}.`,
+    `Each repair was made from clean images alone. Percent of test images; attack and detection are those of the trigger that is worst for the defender. B itself: accuracy ${percent(run.badnet.clean_accuracy)}${most(run.badnet.attack_success) == null ? "" : `, attack ${percent(most(run.badnet.attack_success))}`}.`,
     wide("table of repairs", sortable(COLUMNS, bodies)),
     shown.length
       ? h("figure", {}, h("figcaption", {}, h("h3", {}, "Accuracy against attack"), h("p", { class: "small" }, "The best place is the upper left corner. ★ is the repair to use.")),
@@ -482,7 +485,7 @@ function images(run) {
     count.textContent = `${list.length} of ${plural(all.length, "image")}`;
     grid.replaceChildren(...list.map((one, place) => h("li", {}, h("button", { type: "button", onclick: () => { state.at = place; open(one); },
       "aria-label": `${one.file} image ${one.number}, ${words(one)}: B says ${called(one.badnet.answer, run.classes)}${of(one) ? `, ${state.repair} says ${called(of(one).answer, run.classes)}` : ""}` },
-      h("img", { src: one.picture, alt: "", loading: "lazy" }),
+      h("img", { src: one.picture, alt: "" }),
       h("span", { class: "caption" }, h("span", { class: "trigger" }, one.file),
         h("span", {}, "B ", answer(one, one.badnet.answer)),
         of(one) ? h("span", {}, "B' ", answer(one, of(one).answer)) : null)))));
@@ -533,6 +536,7 @@ function aGoal(goal, run) {
 
 function suspects(run) {
   const it = run.suspects, names = [...new Set(it.foremost.flatMap((row) => Object.keys(row)))].filter((key) => !["class", "tests"].includes(key));
+  const left = it.named.length - it.goals.filter((goal) => goal.goal !== "any").length;
   return section("suspects", "Suspects",
     "Judged by clean images alone. A large enough change moves every net to every class. A class that takes far less than is usual is likely an attacker's.",
     it.why_none ? h("p", { class: "empty" }, it.why_none) : null,
@@ -541,6 +545,7 @@ function suspects(run) {
     it.foremost.length ? h("details", {}, h("summary", {}, "What each test says of the foremost classes"), wide("foremost classes", h("table", { class: "plain" },
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "class"), names.map((name) => h("th", { scope: "col", class: "num" }, name.replaceAll("_", " "))), h("th", { scope: "col" }, "tests that point to it"))),
       h("tbody", {}, it.foremost.map((row) => h("tr", {}, h("th", { scope: "row" }, String(row.class)), names.map((name) => h("td", { class: "num" }, row[name] == null ? "–" : number(row[name], 2))), h("td", {}, row.tests))))))) : null,
+    left > 0 ? h("p", { class: "empty" }, `${plural(left, "more class")} named: ${it.named.slice(-left).join(", ")}. Their triggers are in models/suspects.h5.`) : null,
     it.goals.length ? it.goals.map((goal) => aGoal(goal, run)) : h("p", { class: "empty" }, "No class was named, so there is no trigger to show, and no repair was attacked."));
 }
 

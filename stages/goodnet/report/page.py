@@ -14,8 +14,8 @@ from goodnet.suspects import findings, inverter
 from goodnet.suspects.inverter import ANY
 
 SPREAD, MISTAKES = 12, 3  # images of each file: so many evenly spread, and of each net's mistakes
-MOST_FILES, MOST_REPAIRS = 13, 8  # the clean images and twelve triggers; repairs whose mistakes are shown
-LETTERS = 1_600_000  # that the pictures of the grid may take in the page
+MOST_TRIGGERS, MOST_REPAIRS = 12, 8  # whose images and curves, and whose mistakes, are shown
+LETTERS = 2_400_000  # that all pictures may take in the page
 SIDE = 128  # pixels; larger images are shown smaller
 
 
@@ -130,10 +130,10 @@ def curve(steps, attack, meaning, marks, images):
         return None
 
     def column(rows, name):
-        return [float(row[name]) for row in rows]
+        return [round(float(row[name]), 2) for row in rows]
 
     def each(prefix):
-        names = [name for name in attack[0] if name.startswith(f"{prefix}.")]
+        names = [name for name in attack[0] if name.startswith(f"{prefix}.")][:MOST_TRIGGERS]
         return {name.removeprefix(f"{prefix}."): column(attack, name) for name in names}
 
     return {
@@ -198,7 +198,7 @@ def chosen(said, repaired):
         {repair: the same of the repaired net}.
     """
     numbers = {}
-    for name in list(said)[:MOST_FILES]:
+    for name in list(said)[: MOST_TRIGGERS + 1]:
         badnet, labels = said[name]
         # A mistake on a clean image is another answer than B's, a false alarm, or B's own.
         wrong = [badnet != labels]
@@ -215,7 +215,7 @@ def _evenly(numbers, most):
     return numbers[places.round().astype(int)]
 
 
-def images(pictures, said, sure, repaired, repaired_sure, classes):
+def images(pictures, said, sure, repaired, repaired_sure, classes, room):
     """Return a list of images to show with all answers, as many as there is room for.
 
     Parameters
@@ -228,6 +228,8 @@ def images(pictures, said, sure, repaired, repaired_sure, classes):
         The same of how sure each net is, in percent.
     classes : int
         The answer that means backdoored.
+    room : int
+        Letters that the pictures may take.
     """
     queues = {name: list(ones.items()) for name, ones in pictures.items()}
     shown, letters = [], 0
@@ -237,7 +239,7 @@ def images(pictures, said, sure, repaired, repaired_sure, classes):
             number, image = queues[name].pop(len(queues[name]) // 2)
             source = picture(image)
             letters += len(source)
-            if letters > LETTERS and shown:
+            if letters > room and shown:
                 queues = {}
                 break
             badnet, labels = said[name]
@@ -274,6 +276,14 @@ def picture(image):
     file = io.BytesIO()
     drawn.save(file, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def room_beside(suspects):
+    """Return how many letters are left for other pictures."""
+    goals = suspects["goals"]
+    sources = [goal["clean"] for goal in goals] + [one for goal in goals for one in goal["true"].values()]
+    sources += [one[key] or "" for goal in goals for one in goal["found"] for key in ("stamped", "alone")]
+    return LETTERS - sum(map(len, sources))
 
 
 # The suspects
