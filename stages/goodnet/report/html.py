@@ -4,7 +4,10 @@ import base64
 import hashlib
 import html
 import json
+import re
 from pathlib import Path
+
+from goodnet.errors import InputError
 
 HERE = Path(__file__).parent
 # As \u escapes no letter can end the script element that holds the JSON, or begin another.
@@ -44,3 +47,11 @@ def page(title, content):
 
 def _hash(text):
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def content(text, called):
+    """Return the content of a page that `page` made."""
+    found = re.search(r'<script type="application/json" id="content">(.*?)</script>', text, re.S)
+    if found is None:
+        raise InputError(f"{called}: is no page of a run")
+    return json.loads(found[1])

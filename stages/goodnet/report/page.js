@@ -356,8 +356,8 @@ function described(repair, run) {
       triggers.length ? h("table", { class: "plain" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "trigger"), h("th", { scope: "col", class: "num" }, "attack on B'"), h("th", { scope: "col", class: "num" }, "on G"), h("th", { scope: "col", class: "num" }, "detected"))),
         h("tbody", {}, triggers.map((name) => h("tr", {}, h("th", { scope: "row" }, h("span", { class: "trigger" }, name)),
           h("td", { class: "num" }, percent(repair.repaired.attack_success[name])), h("td", { class: "num" }, percent(repair.goodnet.attack_success[name])), h("td", { class: "num" }, percent(repair.goodnet.detected[name])))))) : null,
-      settings.length ? h("table", { class: "plain settings" }, h("caption", {}, `Settings of ${plan.tune}`),
-        h("tbody", {}, settings.map(([key, value]) => h("tr", {}, h("th", { scope: "row" }, key), h("td", { class: "num" }, setting(value)))))) : null));
+      settings.length ? [h("h4", {}, `Settings of ${plan.tune}`), h("dl", { class: "settings" },
+        settings.map(([key, value]) => h("div", {}, h("dt", {}, key), h("dd", {}, setting(value)))))] : null));
 }
 
 function sortable(columns, bodies) {
@@ -450,7 +450,7 @@ function images(run) {
   const grid = h("ul", { class: "grid-of-images" }), count = h("output", { class: "count" });
   const shown = () => all.filter((one) => (!state.file || one.file === state.file) && KINDS[state.kind][1](one));
 
-  const title = h("h3", { id: "image-title" }), large = h("img", { alt: "" }), wanted = h("p", {}), answers = h("tbody");
+  const title = h("h3", { id: "image-title", tabindex: -1, autofocus: true }), large = h("img", { alt: "" }), wanted = h("p", {}), answers = h("tbody");
   const close = h("button", { type: "button", onclick: () => dialog.close() }, "Close");
   const step = (by) => { const list = shown(); state.at = (state.at + by + list.length) % list.length; open(list[state.at]); };
   const dialog = h("dialog", { "aria-labelledby": "image-title", onkeydown: (event) => {
