@@ -5,6 +5,7 @@
 # make bench       the speed at the lab's size, and of the pruning curve against the plain way
 # make deps        write into dvc.yaml which modules each stage uses
 # make settings    write the settings' comments and table from their descriptions
+# make plots       write .dvc/plots.html, with which dvc plots draws offline
 # make lock        pin the requirements anew (needs uv)
 
 # The stages' commands say `python`: it is the environment's.
@@ -14,7 +15,7 @@ PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-chec
 PIP_INSTALL_GOODNET = $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
-.PHONY: repro install remotes test test-long bench deps settings lock
+.PHONY: repro install remotes test test-long bench deps settings plots lock
 
 repro: .venv/.runtime
 	.venv/bin/python -m dvc repro report
@@ -34,7 +35,7 @@ test-long: .venv/.test
 bench: .venv/.runtime
 	.venv/bin/python tools/bench.py
 
-deps settings: .venv/.runtime
+deps settings plots: .venv/.runtime
 	.venv/bin/python tools/$@.py
 
 lock:

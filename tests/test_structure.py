@@ -70,7 +70,9 @@ print(json.dumps(used))
         modules = {dep for dep in listed - packages if dep.endswith(".py")}
         assert modules == {f"stages/{name}.py", *used} - packages
         assert listed & packages == {"stages/goodnet/cli/__init__.py"} & packages
-        files = {f"stages/goodnet/report/page.{kind}" for kind in ("html", "css", "js")}
+        files = {
+            f"stages/goodnet/report/{file}" for file in ("charts.js", "page.html", "page.css", "page.js")
+        }
         assert listed - packages - modules == (files if name == "report" else set())
         assert len(deps) == len(set(deps))
 

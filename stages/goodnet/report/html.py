@@ -23,8 +23,7 @@ def page(title, content):
     content : dict
         Words, numbers and pictures, as JSON can hold them: one run, or {"experiments": several}.
     """
-    style, script = (HERE / name for name in ("page.css", "page.js"))
-    style, script = (path.read_text(encoding="utf-8") for path in (style, script))
+    style, script = read("page.css"), read("charts.js") + read("page.js")
     # What the browser may use: the style and the script below, and pictures in the page. It loads nothing.
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
@@ -37,12 +36,21 @@ def page(title, content):
         "content": json.dumps(content, allow_nan=False, separators=(",", ":")).translate(ESCAPED),
         "script": script,
     }
-    template = (HERE / "page.html").read_text(encoding="utf-8")
-    before, *rest = template.split("{{")
+    return filled(read("page.html"), parts)
+
+
+def filled(template, parts):
+    """Return a template with each {{name}} replaced by the part of that name, which is not looked into."""
+    text, *rest = template.split("{{")
     for piece in rest:
         name, after = piece.split("}}", 1)
-        before += parts[name] + after
-    return before
+        text += parts[name] + after
+    return text
+
+
+def read(name):
+    """Return a file beside this one."""
+    return (HERE / name).read_text(encoding="utf-8")
 
 
 def _hash(text):
