@@ -4,10 +4,15 @@ import contextlib
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
+from conftest import ROOT
+from goodnet.cli import page as command
+from goodnet.errors import InputError
+from goodnet.report import html, plots
 from made_up import CHANNELS, IMAGES, Run
 from remotes import missing
 
@@ -341,3 +346,55 @@ def test_many_classes_triggers_and_repairs_stay_small(browser, tmp_path):
         assert "12 triggers are shown here; 2 more" in words(page.locator("#curve"))
         assert page.locator("#images li").count() > 13
         assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+# Several experiments
+
+
+def test_experiments_are_compared_in_one_page(browser, made, tmp_path):
+    (tmp_path / "other").mkdir()
+    other = Run(tmp_path / "other", {"hat": 3}, {"x10": X10, "x30": ({"drop": 30}, 30, False)}, named=[3])
+    paths = {"first": made.path / "index.html", "second": other.page()}
+    runs = [command.shortened(name, html.content(path.read_text(), path)) for name, path in paths.items()]
+    path = tmp_path / "experiments.html"
+    path.write_text(html.page("Experiments", {"experiments": runs}))
+    with opened(browser, path) as shown:
+        assert words(shown.locator("h1")) == "2 experiments side by side"
+        assert "second: 3 of 3" in words(shown.locator(".sentences")).replace(
+            "Likely backdoored (3 of 3", "3 of 3"
+        )
+        assert "None. No repair has held" in words(shown.locator(".sentences"))
+        assert shown.locator("#curve polyline").count() == 4  # accuracy and attack of both
+        rows = shown.locator("#repairs tbody")
+        assert [words(row)[:12] for row in rows.all()][-2:] == ["second x10 1", "second x30 1"]
+        shown.get_by_role("button", name="False alarm").click()
+        assert words(rows.first).startswith("second x30")
+
+
+def test_a_page_that_is_none_is_one_line(made):
+    with pytest.raises(InputError, match="is no page of a run"):
+        html.content((made.path / "README.md").read_text(), "README.md")
+
+
+def test_the_template_of_dvc_plots_is_up_to_date():
+    assert (ROOT / ".dvc/plots.html").read_text() == plots.template(), "make plots"
+
+
+@pytest.mark.long
+def test_dvc_experiments_in_pages_that_need_no_network(browser, project):
+    project.dvc("exp", "run", "-n", "fell", "-S", "repairs.x10.drop=50")
+    project.goodnet("page", "--experiments", "HEAD", "fell")
+    with opened(browser, project.path / "experiments.html") as shown:
+        rows = [words(row) for row in shown.locator("#repairs tbody").all()]
+        assert {" ".join(row.split()[:2]) for row in rows} == {
+            f"{name} {repair}" for name in ("HEAD", "fell") for repair in ("relearned", "x10")
+        }
+    words_of = [sys.executable, "-m", "goodnet.cli.main", "page", "--experiments", "nothing"]
+    refused = project.run(*words_of, check=False, PYTHONPATH=str(project.path / "stages"))
+    assert refused.returncode == 2 and refused.stderr.startswith("error: nothing: has no reports/index.html")
+    project.dvc("plots", "diff", "HEAD", "fell", "--out", "plots")
+    with opened(browser, project.path / "plots/index.html") as shown:
+        titles = [words(title) for title in shown.locator("h2").all()]
+        assert len(titles) >= 2 and any("Clean validation accuracy" in title for title in titles)
+        assert shown.locator("polyline").count() >= 4
+        assert "fell" in words(shown.locator("main")) and "HEAD" in words(shown.locator("main"))

@@ -16,6 +16,8 @@ EPILOG = """\
 examples:
   goodnet page --experiments exp-ascending exp-descending
   goodnet page --experiments workspace HEAD --out compare.html
+
+exit codes: 0 done, 2 bad input or arguments
 """
 
 
