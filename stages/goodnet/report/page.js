@@ -204,15 +204,16 @@ function aCell(column, row) {
   return h("td", { class: "num" }, value == null ? "–" : number(value));
 }
 
-function points(run, prefix = "") {
+function points(run, place) { // of one of several runs, a shape and a colour each, or of one run
+  const alone = place === undefined, look = alone ? 2 : place % 6, prefix = alone ? "" : `${run.name} `;
   if (!Object.keys(run.badnet.attack_success).length) return [];
   const point = (name, what, metrics, shape, colour) => ({
     name: prefix + name, what: prefix + what, x: most(metrics.attack_success), y: metrics.clean_accuracy, shape, colour,
   });
   return [
-    point("B", "B", run.badnet, 1, "c1"),
+    ...(alone ? [point("B", "B", run.badnet, 1, "c1")] : []),
     // What is recommended is drawn over the others.
-    ...run.repairs.toSorted((one, other) => one.recommended - other.recommended).map((repair) => point(`${repair.name}${repair.recommended ? " ★" : ""}`, `G of ${repair.name}`, repair.goodnet, 3, "c2")),
+    ...run.repairs.toSorted((one, other) => one.recommended - other.recommended).map((repair) => point(`${repair.name}${repair.recommended ? " ★" : ""}`, `G of ${repair.name}`, repair.goodnet, alone ? 3 : look, `c${look}`)),
   ];
 }
 
@@ -387,22 +388,23 @@ function compare(runs) {
   const series = withCurve.flatMap((run, place) => {
     const triggers = Object.values(run.curve.attack), shape = place % 6;
     const worst = run.curve.accuracy.map((_, step) => Math.max(...triggers.map((values) => values[step])));
-    return [{ name: `${run.name}: accuracy`, values: run.curve.accuracy, colour: `c${shape}`, dash: "", shape },
-      ...(triggers.length ? [{ name: `${run.name}: attack success, strongest trigger`, values: worst, colour: `c${shape}`, dash: "7 4", shape }] : [])];
+    return [{ name: `${run.name}: accuracy`, values: run.curve.accuracy, colour: `c${shape}`, dash: DASHES[(2 * place) % 6], shape },
+      ...(triggers.length ? [{ name: `${run.name}: attack success, strongest trigger`, values: worst, colour: `c${shape}`, dash: DASHES[(2 * place + 1) % 6], shape }] : [])];
   });
   const rows = runs.flatMap((run) => run.repairs.map((repair) => ({ ...repair, run: run.name })));
   const columns = [{ title: "Experiment", text: true, value: (row) => row.run }, ...COLUMNS];
   const bodies = rows.map((row) => ({ row, element: h("tbody", { class: row.recommended ? "recommended" : null }, h("tr", {}, columns.map((column, place) => (place < 2
     ? h(place ? "td" : "th", { scope: place ? null : "row" }, column.value(row), place && row.recommended ? h("span", { class: "badge" }, "★ use this") : null)
     : aCell(column, row))))) }));
-  const shown = runs.flatMap((run) => points(run, `${run.name} `));
+  const shown = runs.flatMap((run, place) => points(run, place));
+  const keys = runs.map((run, place) => ({ name: `G of ${run.name}`, colour: `c${place % 6}`, shape: place % 6, only: true }));
   return [
     h("header", { id: "top" }, h("p", { class: "eyebrow" }, "goodnet experiments"), h("h1", {}, `${plural(runs.length, "experiment")} side by side`),
       h("div", { class: "sentences" }, runs.map((run) => h("p", {}, h("strong", {}, run.name), `: ${run.top.found} `, run.top.recommended ? ["Use ", h("strong", {}, run.top.recommended), ": "] : null, run.top.why)))),
     series.length ? section("curve", "Pruning", "Accuracy and the strongest trigger's success on test images, as channels are pruned.", legend(series),
       lines(`Pruning curves of ${withCurve.map((run) => run.name).join(", ")}.`, "channels pruned", series, [], null).box) : null,
     section("repairs", "Repairs side by side", "Percent of test images; attack and detection are those of the worst trigger.", wide("table of repairs", sortable(columns, bodies)),
-      shown.length ? h("figure", {}, h("figcaption", {}, h("h3", {}, "Accuracy against attack")), scatter(shown, "Accuracy against attack success of every GoodNet; the table above holds the figures.").box) : null),
+      shown.length ? h("figure", {}, h("figcaption", {}, h("h3", {}, "Accuracy against attack")), legend(keys), scatter(shown, "Accuracy against attack success of every GoodNet; the table above holds the figures.").box) : null),
   ];
 }
 
