@@ -114,16 +114,16 @@ def reproduce(args, paths, recommended):
     blocks |= {name: args.params.value(name) for name in BLOCKS}
     files = [args.badnet_file, args.valid, *paths.values(), args.evidence, *sorted(args.used.iterdir())]
     poisoned = [path for name, path in paths.items() if name != "clean"]
-    commands = ["make repro", f"goodnet suspect {args.badnet_file} {args.valid}"]
+    lines = [["make", "repro"], ["goodnet", "suspect", args.badnet_file, args.valid]]
     if recommended != "none" and poisoned:
-        both = f"{args.badnet_file} {args.used / 'repaired.keras'}"
-        commands.append(f"goodnet eval {args.test} {shlex.quote(str(poisoned[0]))} {both}")
+        both = args.badnet_file, args.used / "repaired.keras"
+        lines.append(["goodnet", "eval", args.test, poisoned[0], *both])
     return {
         "params": yaml.safe_dump(blocks, sort_keys=False, allow_unicode=True),
         "versions": {"goodnet": __version__, "python": platform.python_version()}
         | {name: metadata.version(name) for name in PACKAGES},
         "hashes": {str(path): _sha256(path) for path in files},
-        "commands": commands,
+        "commands": [shlex.join(map(str, words)) for words in lines],
     }
 
 
@@ -162,10 +162,8 @@ def report(args):
     repaired_sure = {
         name: predictions.read_sure(args.predictions / "repaired" / f"{name}.h5") for name in names
     }
-    recommended, counts = (
-        outputs.read_json(args.recommended),
-        {name: len(labels) for name, (_, labels) in said.items()},
-    )
+    recommended = outputs.read_json(args.recommended)
+    counts = {name: len(labels) for name, (_, labels) in said.items()}
     plans = {name: outputs.read_json(args.plans / f"{name}.json") for name in names}
     order = args.params.settings(registry.Prune, "prune").order if curve else None
     suspects = page.suspects(evidence, found, judged, images)
