@@ -72,7 +72,7 @@ function axes(svg, left, right, top, bottom, x, y) {
   svg.append(
     s("line", { class: "axis", x1: left, x2: right, y1: bottom, y2: bottom }),
     s("text", { class: "name", x: right, y: bottom + 38, "text-anchor": "end" }, x.name),
-    s("text", { class: "name", x: left - 34, y: top - 12 }, y.name));
+    s("text", { class: "name", x: left - 34, y: top - (y.up ?? 12) }, y.name));
 }
 
 const scale = (low, high, from, to) => (value) => from + ((value - low) / (high - low || 1)) * (to - from);
@@ -89,9 +89,9 @@ const LEFT = 44, RIGHT = 14; // around the chart of lines; its slider is as wide
 function lines(label, xName, series, marks, position) {
   const last = Math.max(...series.map((line) => line.values.length)) - 1;
   return chart(360, label, (svg, width, height) => {
-    const top = 34, bottom = height - 48, right = width - RIGHT;
+    const top = marks.length ? 50 : 34, bottom = height - 48, right = width - RIGHT; // names of marks take a row
     const x = { at: scale(0, last, LEFT, right), name: xName, ticks: steps(last, width / 90) };
-    const y = { at: scale(0, 100, bottom, top), name: "percent of images", ticks: PERCENTS };
+    const y = { at: scale(0, 100, bottom, top), name: "percent of images", ticks: PERCENTS, up: top - 22 };
     axes(svg, LEFT, right, top, bottom, x, y);
     let end = -99; // of the last name; one that would run into it is left out
     for (const [at, names] of marks) {
