@@ -6,6 +6,7 @@
 # make fuzz       20,000 damaged files, opened as `goodnet` opens those of strangers; about an hour
 # make deps        write into dvc.yaml which modules each stage uses
 # make settings    write the settings' comments and table from their descriptions
+# make plots       write .dvc/plots.html, with which dvc plots draws offline
 # make lock        pin the requirements anew (needs uv)
 
 # The stages' commands say `python`: it is the environment's.
@@ -15,7 +16,7 @@ PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-chec
 PIP_INSTALL_GOODNET = $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
-.PHONY: repro install remotes test test-long bench fuzz deps settings lock
+.PHONY: repro install remotes test test-long bench fuzz deps settings plots lock
 
 repro: .venv/.runtime
 	.venv/bin/python -m dvc repro report
@@ -38,7 +39,7 @@ bench: .venv/.runtime
 fuzz: .venv/.runtime
 	.venv/bin/python tools/fuzz.py
 
-deps settings: .venv/.runtime
+deps settings plots: .venv/.runtime
 	.venv/bin/python tools/$@.py
 
 lock:

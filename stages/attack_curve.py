@@ -1,4 +1,4 @@
-"""Record test accuracy and attack success after each pruned channel; only pictures are made of it."""
+"""Record test accuracy, attack success and detection after each pruned channel, for pictures only."""
 
 import h5py
 import numpy as np
@@ -18,19 +18,21 @@ from goodnet.pruning import curve, sweep
         "badnet": "the net",
         "curve": "accuracy after each pruned channel, from prune: which channels, in which order",
         "activations": "the split layer's output for each test image, from evaluate_badnet",
+        "predictions": "the net's answers to them, from evaluate_badnet",
     },
     outputs={"attack_curve": "test accuracy and attack success after each pruned channel"},
 )
 def main(args):
-    steps, correct, images = outputs.read_csv(args.curve), {}, {}
+    steps, correct, agreeing, images = outputs.read_csv(args.curve), {}, {}, {}
     if steps:
         net, order = loading.load(args.badnet), np.array([int(row["channel"]) for row in steps[1:]])
         with h5py.File(args.activations) as file:
-            for name in predictions.clean_first(file):
-                blocks, labels = datasets.row_blocks(file[name]["activation"]), file[name]["label"][()]
-                correct[name] = sweep.count_correct(net, steps[0]["layer"], blocks, labels, order)
+            for name, (badnet, labels) in predictions.read(args.predictions)[0].items():
+                blocks, both = datasets.row_blocks(file[name]["activation"]), np.stack([labels, badnet])
+                counts = sweep.count_correct(net, steps[0]["layer"], blocks, both, order)
+                correct[name], agreeing[name] = counts
                 images[name] = len(labels)
-    rows = curve.attack_rows(correct, images) if steps else []
+    rows = curve.attack_rows(correct, images, agreeing) if steps else []
     outputs.write_csv(args.attack_curve, rows, curve.ATTACK_COLUMNS)
 
 

@@ -36,7 +36,7 @@ def main(args):
         shape, front = front.output.shape[1:], running.as_function(front)
     convert = inputs.of_net(args.params, args.net, parts.input_shape(net)[-1])
     files = tested.images_of(net, args.test, args.poisoned, convert)
-    answers = {}
+    answers, sure = {}, {}
     with outputs.replacing(args.activations) as partial, h5py.File(partial, "w") as file:
         for name, images in files.items():
             blocks = images.blocks()
@@ -45,8 +45,9 @@ def main(args):
                 stored = group.create_dataset("activation", (len(images), *shape), np.float32)
                 group["label"] = images.labels
                 blocks = datasets.stored(running.run(front, blocks), stored)
-            answers[name] = running.answers(back, blocks), images.labels
-    predictions.write(args.predictions, answers, parts.classes(net))
+            said, sure[name] = tested.ask(back, blocks)
+            answers[name] = said, images.labels
+    predictions.write(args.predictions, answers, parts.classes(net), sure)
     outputs.write_json(args.metrics, metrics.of_net(answers))
 
 

@@ -43,10 +43,10 @@ def main(args):
                 for name, group in activations.items()
             }
         ask = running.as_function(net)
-        answers = {
-            name: (running.answers(ask, blocks[name]), images.labels) for name, images in files.items()
-        }
-    predictions.write(args.predictions, answers, parts.classes(repaired))
+        told = {name: tested.ask(ask, blocks[name]) for name in files}
+    answers = {name: (told[name][0], images.labels) for name, images in files.items()}
+    sure = {name: percents for name, (_, percents) in told.items()}
+    predictions.write(args.predictions, answers, parts.classes(repaired), sure)
     loading.save(goodnets.build(badnet, repaired, layer, left), args.goodnet)
     zeroed = channels.count_zero_channels(config, weights)
     outputs.write_json(args.metrics, {"channels_pruned": zeroed, **metrics.of_net(answers)})

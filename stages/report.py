@@ -1,7 +1,14 @@
-"""Draw tables and pictures of the whole run."""
+"""Draw tables, pictures and the page of the whole run."""
+
+import hashlib
+import platform
+import shlex
+from importlib import metadata
 
 import numpy as np
+import yaml
 
+from goodnet.cli import __version__
 from goodnet.evaluation import predictions
 from goodnet.files import outputs
 from goodnet.images import datasets
@@ -9,11 +16,15 @@ from goodnet.nets import goodnets
 from goodnet.process import commands
 from goodnet.process.stages import stage
 from goodnet.pruning.rankings import registry
-from goodnet.report import figures, text
+from goodnet.report import figures, html, page, text
 from goodnet.suspects import findings
 from goodnet.suspects.inverter import ANY
 
 SAMPLES = 7  # images shown of each file
+BLOCKS = (  # of params.yaml, that the page shows
+    *("profile", "prune", "rankings", "repairs", "tunings", "recommend", "suspect", "attack", "detectors"),
+)
+PACKAGES = "tensorflow", "keras", "numpy", "h5py", "dvc"
 
 
 def choose_samples(paths, predictions, repaired, classes):
@@ -62,7 +73,12 @@ def choose_images(paths, predictions, goals):
 
 @stage(
     __doc__,
+    values={"net": "the net's name in params.yaml"},
     inputs={
+        "badnet_file": "the net",
+        "valid": "clean validation images",
+        "plans": "folder of what each repair does",
+        "used": "folder of the repaired net and the GoodNet to use",
         "layer": "the layer that splits the net, from examine",
         "channels": "table of channels",
         "curve": "validation accuracy after each pruned channel",
@@ -79,6 +95,7 @@ def choose_images(paths, predictions, goals):
     },
     outputs={
         "report": "the report",
+        "page": "the page",
         "suspicion": "picture of the suspects",
         "pruning": "picture of the curves",
         "activations": "picture of the channels",
@@ -89,6 +106,30 @@ def choose_images(paths, predictions, goals):
 def main(args):
     with figures.style():
         report(args)
+
+
+def reproduce(args, paths, recommended):
+    """Return the settings, versions, hashes and commands of this run."""
+    blocks = {"nets": {args.net: args.params.value("nets", args.net)}}
+    blocks |= {name: args.params.value(name) for name in BLOCKS}
+    files = [args.badnet_file, args.valid, *paths.values(), args.evidence, *sorted(args.used.iterdir())]
+    poisoned = [path for name, path in paths.items() if name != "clean"]
+    lines = [["make", "repro"], ["goodnet", "suspect", args.badnet_file, args.valid]]
+    if recommended != "none" and poisoned:
+        both = args.badnet_file, args.used / "repaired.keras"
+        lines.append(["goodnet", "eval", args.test, poisoned[0], *both])
+    return {
+        "params": yaml.safe_dump(blocks, sort_keys=False, allow_unicode=True),
+        "versions": {"goodnet": __version__, "python": platform.python_version()}
+        | {name: metadata.version(name) for name in PACKAGES},
+        "hashes": {str(path): _sha256(path) for path in files},
+        "commands": [shlex.join(map(str, words)) for words in lines],
+    }
+
+
+def _sha256(path):
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def report(args):
@@ -112,11 +153,48 @@ def report(args):
     judged = outputs.read_json(args.suspects)
     images = choose_images(paths, said, findings.goals(found)[: figures.MOST_GOALS])
     figures.save(figures.suspects(evidence, found, judged, images), args.suspicion)
+    shown = page.chosen(said, answers)
+    pictures = {
+        name: dict(zip(ones, datasets.pictures(paths[name], ones), strict=True))
+        for name, ones in shown.items()
+    }
+    sure = predictions.read_sure(args.predictions / "badnet.h5")
+    repaired_sure = {
+        name: predictions.read_sure(args.predictions / "repaired" / f"{name}.h5") for name in names
+    }
+    recommended = outputs.read_json(args.recommended)
+    counts = {name: len(labels) for name, (_, labels) in said.items()}
+    plans = {name: outputs.read_json(args.plans / f"{name}.json") for name in names}
+    order = args.params.settings(registry.Prune, "prune").order if curve else None
+    suspects = page.suspects(evidence, found, judged, images)
+    content = {
+        "net": args.params.value("badnet"),
+        "classes": classes,
+        "files": counts,
+        "top": page.top(evidence, found, recommended, badnet, goodnet, counts),
+        "badnet": badnet,
+        "curve": page.curve(
+            curve,
+            outputs.read_csv(args.attack_curve),
+            order and registry.RANKINGS[order].meaning,
+            marks,
+            counts,
+        ),
+        "repairs": page.repairs(
+            {name: lines[name] for name in names}, plans, repaired, goodnet, judged, recommended
+        ),
+        "images": page.images(
+            pictures, said, sure, answers, repaired_sure, classes, page.room_beside(suspects)
+        ),
+        "suspects": suspects,
+        "reproduce": reproduce(args, paths, recommended["recommended"]),
+    }
+    outputs.write_text(args.page, html.page(f"Report: {content['net']}", content))
     words = text.text(
         net=args.params.value("badnet"),
-        recommended=outputs.read_json(args.recommended)["why"],
+        recommended=recommended["why"],
         layer=outputs.read_json(args.layer)["layer"],
-        order=args.params.settings(registry.Prune, "prune").order if curve else None,
+        order=order,
         repairs={name: lines[name] for name in names},
         attacked=bool(badnet["attack_success"]),
         metrics_table=text.metrics_table(badnet, repaired, goodnet),

@@ -234,6 +234,12 @@ def test_evaluation_through_the_stages(tmp_path, kind):
         assert classes == nets.CLASSES and list(found) == ["clean", "red"]
         for name, (said, wanted) in found.items():
             assert np.array_equal(said, given[net][name][0]) and np.array_equal(wanted, labels[name])
+        scores = np.concatenate(list(running.run(badnet if net == "badnet" else repaired, [STAMPED])))
+        scores = np.exp(scores - scores.max(axis=1, keepdims=True))  # both kinds give logits
+        scores /= scores.sum(axis=1, keepdims=True)
+        sure = predictions.read_sure(tmp_path / f"{net}.h5")
+        assert list(sure) == ["clean", "red"] and (np.ptp(sure["red"]) > 10 or net == "repaired")
+        assert np.allclose(sure["red"], 100 * scores.max(axis=1), atol=0.06)
     told = {net: json.loads((tmp_path / f"{net}.json").read_text()) for net in given}
     assert told["badnet"] == metrics.of_net(given["badnet"])
     pruned = 3 if kind in nets.KINDS else 0

@@ -45,6 +45,7 @@ def test_the_sweep_counts_as_a_net_with_zeroed_weights(kind):
         zeroed = nets.pruned(net, order[:step])
         expected.append(np.count_nonzero(nets.answers(zeroed, PICTURES) == labels))
     assert counts(net, "pool", order, labels) == expected
+    assert counts(net, "pool", order, np.stack([answers, labels]))[1] == expected
     assert len(set(expected)) > 3, "a curve that hardly moves would test little"
 
 
@@ -159,6 +160,11 @@ def test_the_rows_of_the_curve():
         for step, clean, most, hat in [(0, 100.0, 100.0, 100.0), (1, 88.8889, 25.0, 25.0)]
     ]
     assert curve.attack_rows({"clean": [1]}, {"clean": 2}) == [{"channels_pruned": 0, "clean_accuracy": 50.0}]
+    # What a GoodNet detects: all answers that are not the BadNet's.
+    counts, images = {"clean": [9, 8], "hat": [4, 1]}, {"clean": 10, "hat": 4}
+    first, second = curve.attack_rows(counts, images, {"clean": [10, 9], "hat": [4, 1]})
+    assert (first["false_alarm"], first["detected.hat"]) == (0, 0)
+    assert (second["false_alarm"], second["detected.hat"]) == (10, 75)
 
 
 def test_the_drop_is_exact():

@@ -65,8 +65,15 @@ print(json.dumps(used))
     for name, used in run_python(code).items():
         deps = STAGES[name]["deps"]
         listed = {dep for dep in deps if dep.startswith("stages/")}
-        # Of packages only those that say more than what they are for are listed.
-        assert listed == {f"stages/{name}.py", *(file for file in used if Path(file).name != "__init__.py")}
+        # Of packages only those that say more than what they are for are listed: the version.
+        packages = {file for file in used if Path(file).name == "__init__.py"}
+        modules = {dep for dep in listed - packages if dep.endswith(".py")}
+        assert modules == {f"stages/{name}.py", *used} - packages
+        assert listed & packages == {"stages/goodnet/cli/__init__.py"} & packages
+        files = {
+            f"stages/goodnet/report/{file}" for file in ("charts.js", "page.html", "page.css", "page.js")
+        }
+        assert listed - packages - modules == (files if name == "report" else set())
         assert len(deps) == len(set(deps))
 
 

@@ -14,6 +14,7 @@ COMMANDS = {
     "suspect": ("goodnet.cli.suspect", "is this net backdoored? name the classes that an attacker wants"),
     "classify": ("goodnet.cli.classify", "ask a net for the classes of image files"),
     "eval": ("goodnet.cli.evaluate", "clean accuracy and attack success of a net, in percent"),
+    "page": ("goodnet.cli.page", "put several experiments into one page, to compare them"),
     "add": ("goodnet.cli.add", "add a net and its images to a project, checked"),
     "import": ("goodnet.cli.import_images", "turn a folder of images into an HDF5 file"),
     "completion": ("goodnet.cli.completion", "print a script for tab completion"),

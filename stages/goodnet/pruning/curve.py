@@ -23,7 +23,7 @@ def rows(layer, order, correct, images):
     ]
 
 
-def attack_rows(correct, images):
+def attack_rows(correct, images, agreeing=None):
     """Return a row for each number of pruned channels, of test accuracy and attack success.
 
     Parameters
@@ -32,12 +32,17 @@ def attack_rows(correct, images):
         {"clean" or trigger: right answers after 0, 1, 2, ... pruned channels}; a trigger's are its target.
     images : dict
         {the same: images asked}.
+    agreeing : dict, optional
+        {the same: answers that are the BadNet's}; all others a GoodNet calls backdoored.
     """
     rates = {name: [percent(right, images[name]) for right in steps] for name, steps in correct.items()}
     columns = {"clean_accuracy": rates.pop("clean")}
     if rates:  # the strongest trigger stands for all in figures that know no trigger's name
         columns["attack_success"] = [max(step) for step in zip(*rates.values(), strict=True)]
     columns |= {f"attack_success.{trigger}": column for trigger, column in rates.items()}
+    for name, steps in (agreeing or {}).items():
+        column = "false_alarm" if name == "clean" else f"detected.{name}"
+        columns[column] = [percent(images[name] - same, images[name]) for same in steps]
     return [
         {"channels_pruned": step} | {name: column[step] for name, column in columns.items()}
         for step in range(len(columns["clean_accuracy"]))

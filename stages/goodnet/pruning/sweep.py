@@ -19,7 +19,7 @@ BLOCK = 512  # images that go through all steps together
 
 
 def count_correct(net, layer, blocks, labels, order):
-    """Count the right answers after 0, 1, 2, ... channels of `order` have been pruned.
+    """Count the answers that are the labels after 0, 1, 2, ... channels of `order` have been pruned.
 
     Parameters
     ----------
@@ -28,31 +28,33 @@ def count_correct(net, layer, blocks, labels, order):
         The pruned layer.
     blocks : iterable of array
         That layer's output for all images, block after block.
-    labels : array of int
-        The images' classes.
+    labels : array of int (..., images)
+        The images' classes, or several lists of what answers are compared with.
     order : array of int
         All channels, the first pruned first.
 
     Returns
     -------
-    array of int, one longer than `order`
+    array of int (..., one more than there are in `order`)
     """
     count_block = _block_counter(net, layer)
-    correct = np.zeros(len(order) + 1, np.int64)
+    lists = labels.reshape(-1, labels.shape[-1])
+    correct = np.zeros((len(order) + 1, len(lists)), np.int64)
     start = 0
     for block in blocks:
         for i in range(0, len(block), BLOCK):
             part = block[i : i + BLOCK]
             alive = part.any(axis=tuple(range(part.ndim - 1)))[order]
-            right = count_block(part, labels[start : start + len(part)], order[alive][::-1]).numpy()
+            right = count_block(part, lists[:, start : start + len(part)], order[alive][::-1]).numpy()
             # After k pruned channels, those behind the k-th are back, as far as they are alive.
             correct += right[np.append(np.cumsum(alive[::-1])[::-1], 0)]
             start += len(part)
-    return correct
+    return correct.T.reshape(*labels.shape[:-1], len(order) + 1)
 
 
 def _block_counter(net, layer):
-    """Return a function (channels, labels, channels to bring back) -> right answers after each is back."""
+    """Return a function (channels, labels, channels to bring back) -> right answers after each is back,
+    a count for each list of labels."""
     net = parts.with_logits(net)
     sums = _first_sums(net, layer)
     if sums[0].output is net.output:  # the layer is read by the last one alone
@@ -62,9 +64,9 @@ def _block_counter(net, layer):
 
     pruned = parts.output_of(net, layer)
     any_number_of_images = tf.TensorSpec((None, *pruned.shape[1:]), tf.float32)
-    numbers = tf.TensorSpec((None,), tf.int64)
+    lists, numbers = tf.TensorSpec((None, None), tf.int64), tf.TensorSpec((None,), tf.int64)
 
-    @tf.function(input_signature=[any_number_of_images, numbers, numbers])
+    @tf.function(input_signature=[any_number_of_images, lists, numbers])
     def count_block(channels, labels, back):
         inputs = [part.read(channels) for part in sums]
         states = [tf.repeat(part.start[None], tf.shape(channels)[0], axis=0) for part in sums]
@@ -78,7 +80,7 @@ def _block_counter(net, layer):
                 ]
             scores = rest([part.activate(state) for part, state in zip(sums, states, strict=True)])
             answers = tf.argmax(scores, axis=1, output_type=labels.dtype)
-            right = right.write(step, tf.math.count_nonzero(answers == labels))
+            right = right.write(step, tf.math.count_nonzero(answers == labels, axis=1))
         return right.stack()
 
     return count_block

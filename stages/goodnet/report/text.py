@@ -86,7 +86,7 @@ def text(net, recommended, layer, order, repairs, attacked, metrics_table, suspi
     metrics_table, suspicion : str
         From `metrics_table` and `verdict`.
     """
-    lines = "\n".join(f"- {name}: {_in_words(line)}" for name, line in repairs.items())
+    lines = "\n".join(f"- {name}: {in_words(line)}" for name, line in repairs.items())
     pruned = ""
     if order:
         pruned = f"""![Accuracy and attack success over pruned channels](pruning.png)
@@ -133,7 +133,7 @@ Red: it is not.
 """
 
 
-def _in_words(line):
+def in_words(line):
     words = []
     if "drop" in line:
         words.append(f"pruned until validation accuracy has fallen by {line['drop']} points")
