@@ -38,10 +38,10 @@ def add_arguments(parser):
     arguments.add_project(parser)
 
 
-def readable(paths, shape, limits):
+def readable(paths, shape, limits, started):
     """Yield images block by block with their paths; those that cannot be read get a line each instead."""
     size = blocks.size(datasets.BLOCK, shape)
-    pictures = zip(paths, opening.pictures(paths, shape, limits), strict=True)
+    pictures = zip(paths, opening.pictures(paths, shape, limits, started), strict=True)
     for _ in tqdm(range(0, len(paths), size), leave=False, disable=None):
         found = []
         for path, picture in itertools.islice(pictures, size):
@@ -62,11 +62,16 @@ def run(args):
             f"{args.net}: is no net of a project; say --input-max 255, or 1 if it takes divided pixels"
         )
     limits = arguments.limits(args)
-    net = opening.net(args.net, limits)
+    asked, started = opening.asked_for_net(args.net, limits), opening.waiting(limits)
+    with asked, started:
+        classify(args, paths, convert, opening.received_net(asked, args.net), started)
+
+
+def classify(args, paths, convert, net, started):
     convert.check_channels(parts.input_shape(net)[-1], "--input")
     backdoored = goodnets.true_classes(net) if goodnets.is_goodnet(net) else None
     ask, rows = running.as_function(net), []
-    for names, images in readable(paths, parts.input_shape(net), limits):
+    for names, images in readable(paths, parts.input_shape(net), arguments.limits(args), started):
         taken = convert(images.astype(np.float32))
         for name, answer in zip(names, running.answers(ask, [taken]), strict=True):
             row = {"image": str(name), "class": int(answer)}

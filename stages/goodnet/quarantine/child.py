@@ -9,13 +9,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from goodnet.quarantine import confinement
+from goodnet.errors import InputError, is_of_memory
+from goodnet.quarantine import confinement, frames, readers
 
 LONGEST = 500  # characters of a line; a file may hold far longer names
 
 
 def main():
-    job = json.loads(sys.stdin.readline())
+    line = sys.stdin.readline()
+    if not line:  # nothing was left to ask
+        return
+    job = json.loads(line)
     scratch = Path(job["scratch"])
     os.environ["TMPDIR"] = tempfile.tempdir = os.environ["KERAS_HOME"] = str(scratch)
     stream = os.fdopen(os.dup(1), "wb")
@@ -27,10 +31,6 @@ def main():
 
 def serve(job, scratch, stream):
     """Do a job within its limits of memory and time, and write what comes of it as frames."""
-    # Not before the process is confined: NumPy starts threads.
-    from goodnet.errors import InputError, is_of_memory
-    from goodnet.quarantine import frames, readers
-
     confinement.hold(job["memory"], job["seconds"])
     try:
         for head, array in getattr(readers, job["reader"])(job, scratch):

@@ -43,29 +43,24 @@ class Stopped(Exception):
 
 
 class Child:
-    """A child in quarantine that has been given a job; its frames are iterated over.
+    """A child in quarantine: it starts at once, is asked for one thing, and its frames are iterated over.
 
     Parameters
     ----------
-    reader : callable
-        One of readers.
-    called : Path
-        What errors call the file.
     limits : Limits
     memory, seconds : int
         What the job may cost.
     most : int
         Bytes of its largest array.
-    job : dict
-        What the reader takes.
     """
 
-    def __init__(self, reader, called, limits, memory, seconds, most, **job):
-        self.called, self.limits, self.memory, self.seconds, self.most = called, limits, memory, seconds, most
+    def __init__(self, limits, memory, seconds, most):
+        self.limits, self.memory, self.seconds, self.most = limits, memory, seconds, most
         self.scratch = tempfile.TemporaryDirectory()
         environment = os.environ | {
             "PYTHONPATH": str(PACKAGE),
             "TF_CPP_MIN_LOG_LEVEL": "3",
+            "OPENBLAS_NUM_THREADS": "1",  # threads of before it is confined would not be
             "MALLOC_ARENA_MAX": "2",  # each takes room of its own
             "CUDA_VISIBLE_DEVICES": "",
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -79,18 +74,30 @@ class Child:
             env=environment,
             start_new_session=True,  # Ctrl-C is for the parent
         )
-        job |= {"reader": reader.__name__, "called": str(called), "memory": memory, "seconds": seconds}
         self.said, self.stopped = collections.deque(maxlen=SAID // 4096), None
         self.watchers = [threading.Thread(target=watch, daemon=True) for watch in (self._listen, self._watch)]
-        self.heard = time.monotonic()
+        self.since = None  # when it began to be waited for
         for watcher in self.watchers:
             watcher.start()
-        try:
-            words = json.dumps(job | {"scratch": self.scratch.name})
-            self.process.stdin.write(words.encode() + b"\n")
+
+    def ask(self, reader, called, **job):
+        """Give the child its job, and return the child.
+
+        Parameters
+        ----------
+        reader : callable
+            One of readers.
+        called : Path
+            What errors call the file.
+        job : dict
+            What the reader takes.
+        """
+        job |= {"reader": reader.__name__, "called": str(called), "scratch": self.scratch.name}
+        job |= {"memory": self.memory, "seconds": self.seconds}
+        with contextlib.suppress(BrokenPipeError):  # it has ended, which is found on reading
+            self.process.stdin.write(json.dumps(job).encode() + b"\n")
             self.process.stdin.close()
-        except BrokenPipeError:
-            pass  # it has ended, which is found on reading
+        return self
 
     def __enter__(self):
         return self
@@ -100,8 +107,9 @@ class Child:
         self.process.wait()
         for watcher in self.watchers:
             watcher.join()
-        self.process.stdout.close()
-        self.process.stderr.close()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
         self.scratch.cleanup()
 
     def __iter__(self):
@@ -115,13 +123,14 @@ class Child:
             The child was stopped, or crashed.
         """
         while True:
+            self.since = time.monotonic()
             try:
                 frame = frames.take(self.process.stdout, self.most)
             except (ValueError, KeyError, TypeError, RecursionError):
                 frame = None
+            self.since = None
             if frame is None:
                 raise Stopped(self._why())
-            self.heard = time.monotonic()
             head, array = frame
             if head.get("memory"):
                 raise Stopped(self._needs_memory())
@@ -146,7 +155,8 @@ class Child:
                 taken = watched.memory_info().rss
             except psutil.Error:
                 return
-            if time.monotonic() - self.heard > CLOCK * self.seconds + START:
+            since = self.since
+            if since is not None and time.monotonic() - since > CLOCK * self.seconds + START:
                 self.stopped = self._needs_seconds()
             elif taken > self.memory + BASE:
                 self.stopped = self._needs_memory()
@@ -203,9 +213,10 @@ def net(path, limits, weights=False):
 
 def asked_for_net(path, limits, weights=False):
     """Start to read a net, and return the Child for `received_net`; the two let a caller work meanwhile."""
-    size, memory = _size(path), limits.bytes_for(_size(path))
-    seconds = limits.seconds_for(size)
-    return Child(readers.read_net, path, limits, memory, seconds, memory, path=str(path), weights=weights)
+    size = _size(path)
+    memory = limits.bytes_for(size)
+    started = Child(limits, memory, limits.seconds_for(size), memory)
+    return started.ask(readers.read_net, path, path=str(path), weights=weights)
 
 
 def received_net(asked, path):
@@ -214,10 +225,16 @@ def received_net(asked, path):
         said = iter(asked)
         next(said, None)  # the file is sound
         keras.Model  # noqa: B018, imported while the child works
-        (head, _), *rest = said
-        config, variables = head["config"], [array for _, array in rest]
+        config, variables = next(said)[0]["config"], []
+        for head, array in said:
+            if "built" in head:
+                break
+            variables.append(array)
         trust.check(config, path)
-        return loading.rebuilt(config, variables, path)
+        net = loading.rebuilt(config, variables, path)
+        for _ in said:  # meanwhile it was tried out
+            pass
+        return net
 
 
 def images(path, target, limits, compressed=False):
@@ -225,11 +242,10 @@ def images(path, target, limits, compressed=False):
 
     Whole numbers become uint8, others float32.
     """
-    seconds = limits.seconds_for(_size(path))
-    memory = int(limits.memory * GIGABYTE)
+    started = Child(limits, limits.bytes_for(0), limits.seconds_for(_size(path)), MOST)
     with (
         _one_line(path, "images"),
-        Child(readers.read_images, path, limits, memory, seconds, MOST, path=str(path)) as asked,
+        started.ask(readers.read_images, path, path=str(path)) as asked,
         h5py.File(target, "w") as file,
     ):
         copy = _Copy(file, compressed)
@@ -268,37 +284,44 @@ class _Copy:
         self.file.create_dataset(name, (self.count, *shape), block.dtype, chunks=chunk, **self.options)
 
 
-def pictures(paths, shape, limits):
+def waiting(limits):
+    """Start a Child for `pictures`, which is ready when they are asked for."""
+    return Child(limits, limits.bytes_for(0), PICTURE * limits.seconds, MOST)
+
+
+def pictures(paths, shape, limits, started=None):
     """Yield each picture as an array (height, width, channels), or the InputError that says why it is none.
 
     One that costs too much is no picture either, and the others are read all the same.
+
+    Parameters
+    ----------
+    paths : list of Path
+    shape : tuple of int
+    limits : Limits
+    started : Child, optional
+        From `waiting`.
     """
-    pending, memory = list(map(str, paths)), int(limits.memory * GIGABYTE)
+    pending = list(map(str, paths))
     while pending:
-        job = {"paths": pending, "shape": shape}
-        seconds = PICTURE * limits.seconds
-        done = 0
-        with Child(readers.read_pictures, pending[0], limits, memory, seconds, MOST, **job) as asked:
+        done, started = 0, started or waiting(limits)
+        with started.ask(readers.read_pictures, pending[0], paths=pending, shape=shape) as asked:
             try:
                 for head, array in asked:
                     done += 1
-                    if array is None:
-                        yield InputError(str(head.get("error")))
-                    else:
-                        yield array.reshape(shape)
+                    yield InputError(str(head.get("error"))) if array is None else array.reshape(shape)
             except Stopped as stopped:
                 yield InputError(f"{pending[done]}: {stopped.reason}")
                 done += 1
-        pending = pending[done:]
+        pending, started = pending[done:], None
 
 
 def overlay(path, shape, limits):
     """Return the colours and the cover of a trigger, of 0 to 1, that is laid over images of a shape."""
-    memory = int(limits.memory * GIGABYTE)
-    job = {"paths": [str(path)], "shape": shape}
+    started = Child(limits, limits.bytes_for(0), limits.seconds, MOST)
     with (
         _one_line(path, "a trigger"),
-        Child(readers.read_overlay, path, limits, memory, limits.seconds, MOST, **job) as asked,
+        started.ask(readers.read_overlay, path, paths=[str(path)], shape=shape) as asked,
     ):
         (_, colour), (_, cover) = asked
     return colour, cover

@@ -29,10 +29,11 @@ def read_net(job, scratch):
         tf.zeros(1).numpy()  # starts its threads, which take room
     confinement.hold(job["memory"], job["seconds"])
     net = netfiles.build_deepid(sound, path) if job["weights"] else loading.build(sound, path)
-    try_out(net, path)
     yield {"config": parts.config(net)}, None
     for variable in net.variables:
         yield {}, variable.numpy()
+    yield {"built": True}, None
+    try_out(net, path)
 
 
 def try_out(net, path):
