@@ -1,5 +1,7 @@
 """A run's files, made up but written by the functions that write real ones, for the stage `report`."""
 
+import json
+
 import numpy as np
 import yaml
 
@@ -9,6 +11,7 @@ from goodnet.files import outputs
 from goodnet.nets import goodnets
 from goodnet.pruning import curve
 from goodnet.repairs import recommend
+from goodnet.report import html
 from goodnet.suspects import findings, verdict
 from goodnet.suspects.evidence import SEARCHES, Evidence, Trigger
 from goodnet.suspects.verdict import Suspect
@@ -31,9 +34,12 @@ class Run:
         rid of the backdoor)}.
     named : list of int
         The classes that are named.
+    called : dict, optional
+        {name of a trigger: what the page is to call it}, for names that no file of a trigger may have.
     """
 
-    def __init__(self, path, triggers, repairs, named, classes=8, shape=(12, 10, 3), net="it"):
+    def __init__(self, path, triggers, repairs, named, classes=8, shape=(12, 10, 3), net="it", called=None):
+        self.called = called or {}
         self.path, self.rng = path, np.random.default_rng(1)
         self.triggers, self.repairs, self.classes, self.shape = triggers, repairs, classes, shape
         params = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -136,7 +142,7 @@ class Run:
         judged = findings.metrics(evidence, found, outcomes)
         outputs.write_json(self.path / "suspects.json", judged)
         repaired = judged.get("repaired", [{"name": one, "outcome": "nothing to attack"} for one in outcomes])
-        best = recommend.choose(repaired, self.accuracy)
+        best = recommend.choose(repaired, self.accuracy, IMAGES, set())
         said = recommend.why(best, found.word, repaired, self.accuracy, IMAGES, self.classes, self.classes)
         told = {"recommended": best or "none", "why": said, "held_out_accuracy": {}}
         told["held_out_accuracy"] = {name: 100 * right / IMAGES for name, right in self.accuracy.items()}
@@ -151,4 +157,9 @@ class Run:
         pictures = ("pruning", "activations", "repairs", "samples", "suspicion")
         made = {one: f"{one}.png" for one in pictures} | {"report": "README.md", "page": name}
         run_stage(self.path, "report", net="it", valid="valid.h5", **inputs, **made)
+        content = html.content((self.path / name).read_text(), name)
+        text = json.dumps(content)
+        for own, other in self.called.items():
+            text = text.replace(json.dumps(own), json.dumps(other))
+        (self.path / name).write_text(html.page(f"Report: {content['net']}", json.loads(text)))
         return self.path / name

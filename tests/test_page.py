@@ -69,10 +69,11 @@ def made(tmp_path_factory):
     """A run with two triggers, one of a name that must be escaped, as is the net's."""
     run = Run(
         tmp_path_factory.mktemp("a run"),
-        triggers={HOSTILE: 0, "hat": 3},
+        triggers={"across": 0, "hat": 3},
         repairs=REPAIRS,
         named=[0, 3],
         net="</script><script>alert(2)</script>",
+        called={"across": HOSTILE},
     )
     run.page()
     return run
@@ -130,9 +131,9 @@ def test_the_handle_moves_along_the_curve(page, made):
     def expected(at):
         row = dict(zip(head, map(float, rows[at]), strict=True))
         told = {"accuracy": row["clean_accuracy"], "false_alarm": row["false_alarm"]}
-        for trigger in (HOSTILE, "hat"):
-            told[f"attack {trigger}"] = row[f"attack_success.{trigger}"]
-            told[f"detected {trigger}"] = row[f"detected.{trigger}"]
+        for trigger, called in (("across", HOSTILE), ("hat", "hat")):
+            told[f"attack {called}"] = row[f"attack_success.{trigger}"]
+            told[f"detected {called}"] = row[f"detected.{trigger}"]
         return {key: f"{value:.1f} %" for key, value in told.items()}
 
     assert words(point) == f"3 of {CHANNELS} channels pruned"  # where x10 stands
