@@ -1,14 +1,10 @@
 """Draw tables, pictures and the page of the whole run."""
 
-import hashlib
-import platform
 import shlex
-from importlib import metadata
 
 import numpy as np
 import yaml
 
-from goodnet.cli import __version__
 from goodnet.evaluation import predictions
 from goodnet.files import outputs
 from goodnet.images import datasets
@@ -24,7 +20,6 @@ SAMPLES = 7  # images shown of each file
 BLOCKS = (  # of params.yaml, that the page shows
     *("profile", "prune", "rankings", "repairs", "tunings", "recommend", "suspect", "attack", "detectors"),
 )
-PACKAGES = "tensorflow", "keras", "numpy", "h5py", "dvc"
 
 
 def choose_samples(paths, predictions, repaired, classes):
@@ -120,16 +115,10 @@ def reproduce(args, paths, recommended):
         lines.append(["goodnet", "eval", args.test, poisoned[0], *both])
     return {
         "params": yaml.safe_dump(blocks, sort_keys=False, allow_unicode=True),
-        "versions": {"goodnet": __version__, "python": platform.python_version()}
-        | {name: metadata.version(name) for name in PACKAGES},
-        "hashes": {str(path): _sha256(path) for path in files},
+        "versions": page.versions(),
+        "hashes": {str(path): page.digest(path) for path in files},
         "commands": [shlex.join(map(str, words)) for words in lines],
     }
-
-
-def _sha256(path):
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def report(args):

@@ -25,6 +25,7 @@ from goodnet.nets import goodnets, loading, parts
 from goodnet.params import Params
 from goodnet.pruning import channels
 from goodnet.quarantine.limits import Limits
+from goodnet.report import html
 from goodnet.suspects import findings, verdict
 from goodnet.suspects.registry import DETECTORS
 
@@ -765,9 +766,13 @@ def test_suspect_shows_a_folder_as_a_file(muted, said, small_project, tmp_path):
     assert found["settings"]["inversion"] == {**DETECTORS["inversion"].settings().model_dump(), "steps": 20}
     (named,) = found["classes"]
     assert named == found["foremost"][0] and "inversion" in named["tests"] and named["moved"] >= 60
-    words += ["--input-max", 255]
+    words += ["--input-max", 255, "--out", tmp_path / "out"]
     code, lines, _ = said("suspect", muted / "backdoored.keras", muted / "clean.h5", *words)
     assert code == 1 and json.loads("\n".join(lines)) == found
+    assert outputs.read_json(tmp_path / "out/verdict.json") == found
+    shown = html.content((tmp_path / "out/index.html").read_text(), "page")
+    assert (shown["net"], shown["suspects"]["named"]) == ("backdoored.keras", [nets.TARGET])
+    assert shown["reproduce"]["commands"][0].startswith("goodnet suspect ") and "curve" not in shown
     found = [suspect.find_images(path, tmp_path, Limits()) for path in (folder, muted / "clean.h5")]
     shown = [images.take(nets.SHAPE, 30) for images in found]
     assert np.array_equal(*shown) and len(shown[0]) == 30 and 127 < shown[0].max() <= 255

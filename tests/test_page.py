@@ -7,12 +7,15 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from conftest import ROOT
 from goodnet.cli import page as command
 from goodnet.errors import InputError
 from goodnet.report import html, plots
+from goodnet.report import page as page_of
+from goodnet.suspects import findings
 from made_up import CHANNELS, IMAGES, Run
 from remotes import missing
 
@@ -307,6 +310,21 @@ SPECIAL = {
     },
     "nothing held": {"triggers": {"hat": 3}, "repairs": {"x10": X10}, "named": [3]},
 }
+
+
+def test_a_verdict_alone_has_a_page_too(browser, made, tmp_path):
+    evidence, found = findings.read(made.path / "suspects.h5")
+    clean = np.zeros((12, 10, 3), np.uint8)
+    about = {"params": "detectors: {}\n", "versions": {}, "hashes": {}, "commands": ["goodnet suspect a b"]}
+    content = page_of.verdict_alone(HOSTILE, 8, evidence, found, dict.fromkeys(found.named, clean), about)
+    (tmp_path / "index.html").write_text(html.page("Verdict", content))
+    with opened(browser, tmp_path / "index.html") as page:
+        assert words(page.locator("h1")) == "Likely backdoored" and HOSTILE in words(page.locator("#top"))
+        assert page.locator("section").evaluate_all("all => all.map((it) => it.id)") == [
+            "suspects",
+            "reproduce",
+        ]
+        assert page.locator("#suspects .goal").count() == 2
 
 
 @pytest.mark.parametrize("kind", SPECIAL)

@@ -6,17 +6,19 @@ by the pipeline, which knows the triggers of the net it was made of: reports/REA
 import dataclasses
 import functools
 import json
+import shlex
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from goodnet.cli import arguments, images, import_images, net_input, project
 from goodnet.errors import InputError
-from goodnet.files import hdf5
+from goodnet.files import hdf5, outputs
 from goodnet.images import datasets, photos
-from goodnet.nets import goodnets, parts, splitting
+from goodnet.nets import goodnets, parts, running, splitting
 from goodnet.process import commands
 from goodnet.quarantine import opening
 from goodnet.quarantine.limits import Limits
@@ -29,6 +31,7 @@ EPILOG = """\
 examples:
   goodnet suspect net.keras faces/
   goodnet suspect net.h5 clean.h5 --input-max 1 --json
+  goodnet suspect net.h5 clean.h5 --out verdict/      a page that opens in a browser
 
 exit codes: 0 no sign of a backdoor, 1 likely backdoored, 2 bad input or arguments, 3 cannot tell
 """
@@ -46,6 +49,9 @@ def add_arguments(parser):
     )
     net_input.add_arguments(parser, "; by default the project's own, or what fits the images better")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="write verdict.json and the page index.html there"
+    )
     arguments.add_limits(parser)
     arguments.add_project(parser)
 
@@ -97,6 +103,31 @@ def choose_input(net, clean):
     return net_input.by_classes(net, clean.take(parts.input_shape(net), SAMPLE))
 
 
+def other_than(goal, case):
+    """Return a clean image that the net does not take for a class, as bytes."""
+    images = case.images(running.BATCH)
+    answers = running.answers(case.badnet, [case.convert(images)])
+    return images[np.argmax(answers != goal)].round().astype(np.uint8)
+
+
+def write_page(args, case, evidence, found, told):
+    """Write verdict.json and the page of a verdict into a folder."""
+    from goodnet.report import html, page  # matplotlib's figures come with it
+
+    given = f" --input '{json.dumps(told['input'])}'"
+    reproduce = {
+        "params": yaml.safe_dump({"detectors": told["settings"]}, sort_keys=False),
+        "versions": page.versions(),
+        "hashes": {str(path): page.digest(path) for path in (args.net, args.images) if path.is_file()},
+        "commands": [shlex.join(["goodnet", "suspect", str(args.net), str(args.images)]) + given],
+    }
+    shown = {goal: other_than(goal, case) for goal in findings.goals(found)}
+    classes = parts.classes(case.badnet)
+    content = page.verdict_alone(args.net.name, classes, evidence, found, shown, reproduce)
+    outputs.write_json(args.out / "verdict.json", told)
+    outputs.write_text(args.out / "index.html", html.page(f"Verdict: {args.net.name}", content))
+
+
 def run(args):
     limits = arguments.limits(args)
     with tempfile.TemporaryDirectory() as scratch, opening.asked_for_net(args.net, limits) as asked:
@@ -122,6 +153,8 @@ def judge(args, clean, asked):
     told = findings.metrics(evidence, found)
     told |= {"net": str(args.net), "images": used, "input": convert.model_dump(exclude_none=True)}
     told["settings"] = {method.name: own.model_dump(by_alias=True) for method, own in detectors}
+    if args.out:
+        write_page(args, case, evidence, found, told)
     if args.json:
         print(json.dumps(told, indent=1))
     else:

@@ -27,8 +27,8 @@ function top(run) {
     h("div", { class: "sentences" },
       h("p", {}, reason(found)),
       h("p", {}, recommended ? ["Use ", h("strong", {}, recommended), ": "] : null, why),
-      h("p", {}, cost)),
-    h("div", { class: "figures" }, figures.map((figure) => {
+      cost ? h("p", {}, cost) : null),
+    figures.length ? h("div", { class: "figures" }, figures.map((figure) => {
       const { before, after } = figure, one = after ?? before;
       return h("div", { class: "figure" },
         h("h2", {}, figure.title),
@@ -41,7 +41,7 @@ function top(run) {
         one ? h("p", { class: "small" }, "95 % interval: ", before && after ? `${interval(before)} → ` : "", `${interval(one)}, ${one.images} images`) : null,
         one ? h("p", { class: "small" }, before && after ? "B → G. " : after ? "G. " : "B, not repaired. ", "Source: ",
           figure.from.map((path, place) => [place ? ", " : "", h("code", {}, path)]), `, ${figure.key}`) : null);
-    })),
+    })) : null,
     h("details", { class: "words" }, h("summary", {}, "What the words mean"),
       h("dl", {}, [
         ["B, the badnet", "the net as it was given, backdoored or not"],
@@ -412,7 +412,8 @@ const SECTIONS = { curve, repairs, images, suspects, reproduce };
 const run = content;
 if (content.experiments) host.append(...compare(content.experiments).filter(Boolean));
 else {
-  const parts = Object.values(SECTIONS).map((make) => make(run)).filter(Boolean);
+  // The page of a verdict alone has no curve, repairs and images.
+  const parts = Object.entries(SECTIONS).filter(([name]) => name in run).map(([, make]) => make(run)).filter(Boolean);
   host.append(top(run), h("nav", { "aria-label": "parts of this page" }, parts.map((part) =>
     h("a", { href: `#${part.id}` }, part.querySelector("h2").textContent))), ...parts);
 }

@@ -1,18 +1,23 @@
 """What the page shows, gathered as numbers, words and pictures that `html` puts into one file."""
 
 import base64
+import hashlib
 import io
 import math
+import platform
+from importlib import metadata
 
 import numpy as np
 from PIL import Image
 
+from goodnet.cli import __version__
 from goodnet.nets import goodnets
 from goodnet.report import text
 from goodnet.report.figures import FAMILIES, MOST_GOALS
 from goodnet.suspects import findings, inverter
 from goodnet.suspects.inverter import ANY
 
+PACKAGES = "tensorflow", "keras", "numpy", "h5py", "dvc"
 SPREAD, MISTAKES = 12, 3  # images of each file: so many evenly spread, and of each net's mistakes
 MOST_TRIGGERS, MOST_REPAIRS = 12, 8  # whose images and curves, and whose mistakes, are shown
 LETTERS = 2_400_000  # that all pictures may take in the page
@@ -107,6 +112,50 @@ def _cost(badnet, chosen, images):
         )
     before, after = (max(metrics["attack_success"].values()) for metrics in (badnet, chosen))
     return f"{cost}; the strongest trigger succeeds on {after:.1f} % of its images instead of {before:.1f} %."
+
+
+def verdict_alone(net, classes, evidence, found, shown, reproduce):
+    """Return what the page of a verdict shows, where nothing was repaired and nothing measured.
+
+    Parameters
+    ----------
+    net : str
+        What it is called.
+    classes : int
+    evidence, found
+        As `findings.read` returns them.
+    shown : dict
+        {goal: a clean image that is no such class}.
+    reproduce : dict
+        Settings ("params"), "versions", "hashes" and "commands".
+    """
+    told = findings.metrics(evidence, found)
+    return {
+        "net": net,
+        "classes": classes,
+        "top": {
+            "word": found.word,
+            "found": findings.sentence(evidence, found),
+            "recommended": None,
+            "why": "This is the verdict on one net. No repair was made.",
+            "cost": None,
+            "figures": [],
+        },
+        "suspects": suspects(evidence, found, told, {goal: (clean, {}) for goal, clean in shown.items()}),
+        "reproduce": reproduce,
+    }
+
+
+def digest(path):
+    """Return a file's SHA-256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def versions():
+    """Return {package: version} of what a run depends on."""
+    found = {"goodnet": __version__, "python": platform.python_version()}
+    return found | {name: metadata.version(name) for name in PACKAGES}
 
 
 # The curve
