@@ -17,9 +17,14 @@ from goodnet.suspects import findings
 from goodnet.suspects.inverter import ANY
 
 SAMPLES = 7  # images shown of each file
-BLOCKS = (  # of params.yaml, that the page shows
-    *("profile", "prune", "rankings", "repairs", "tunings", "recommend", "suspect", "attack", "detectors"),
-)
+BLOCKS = (
+    "profile",
+    "prune",
+    "recommend",
+    "suspect",
+    "attack",
+    "detectors",
+)  # of params.yaml, shown as they are
 
 
 def choose_samples(paths, predictions, repaired, classes):
@@ -103,21 +108,25 @@ def main(args):
         report(args)
 
 
-def reproduce(args, paths, recommended):
+def reproduce(args, paths, recommended, lines, plans, order):
     """Return the settings, versions, hashes and commands of this run."""
     blocks = {"nets": {args.net: args.params.value("nets", args.net)}}
+    # Only what was used: another edit does not change the page.
+    blocks["repairs"] = {name: line | plans[name]["settings"] for name, line in sorted(lines.items())}
     blocks |= {name: args.params.value(name) for name in BLOCKS}
+    if order:
+        blocks["rankings"] = {order: args.params.value("rankings", order)}
     files = [args.badnet_file, args.valid, *paths.values(), args.evidence, *sorted(args.used.iterdir())]
     poisoned = [path for name, path in paths.items() if name != "clean"]
-    lines = [["make", "repro"], ["goodnet", "suspect", args.badnet_file, args.valid]]
+    words = [["make", "repro"], ["goodnet", "suspect", args.badnet_file, args.valid]]
     if recommended != "none" and poisoned:
         both = args.badnet_file, args.used / "repaired.keras"
-        lines.append(["goodnet", "eval", args.test, poisoned[0], *both])
+        words.append(["goodnet", "eval", args.test, poisoned[0], *both])
     return {
         "params": yaml.safe_dump(blocks, sort_keys=False, allow_unicode=True),
         "versions": page.versions(),
         "hashes": {str(path): page.digest(path) for path in files},
-        "commands": [shlex.join(map(str, words)) for words in lines],
+        "commands": [shlex.join(map(str, one)) for one in words],
     }
 
 
@@ -176,7 +185,7 @@ def report(args):
             pictures, said, sure, answers, repaired_sure, classes, page.room_beside(suspects)
         ),
         "suspects": suspects,
-        "reproduce": reproduce(args, paths, recommended["recommended"]),
+        "reproduce": reproduce(args, paths, recommended["recommended"], lines, plans, order),
     }
     outputs.write_text(args.page, html.page(f"Report: {content['net']}", content))
     words = text.text(
