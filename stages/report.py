@@ -17,14 +17,7 @@ from goodnet.suspects import findings
 from goodnet.suspects.inverter import ANY
 
 SAMPLES = 7  # images shown of each file
-BLOCKS = (
-    "profile",
-    "prune",
-    "recommend",
-    "suspect",
-    "attack",
-    "detectors",
-)  # of params.yaml, shown as they are
+BLOCKS = "prune", "recommend", "suspect", "attack", "detectors"  # of params.yaml, shown as they are
 
 
 def choose_samples(paths, predictions, repaired, classes):
@@ -111,6 +104,7 @@ def main(args):
 def reproduce(args, paths, recommended, lines, plans, order):
     """Return the settings, versions, hashes and commands of this run."""
     blocks = {"nets": {args.net: args.params.value("nets", args.net)}}
+    blocks["profile"] = {"layer": outputs.read_json(args.layer)["layer"]}
     # Only what was used: another edit does not change the page.
     blocks["repairs"] = {name: line | plans[name]["settings"] for name, line in sorted(lines.items())}
     blocks |= {name: args.params.value(name) for name in BLOCKS}

@@ -197,6 +197,20 @@ def measured(words, folder):
     return code, *said, seconds, peak * (1 if sys.platform == "darwin" else 1024) / GIGABYTE
 
 
+def made_elsewhere(table, name, path):
+    """Make a hostile file in a process of its own: some take gigabytes to be made."""
+    folders = [str(ROOT / folder) for folder in ("stages", "tests")]
+    program = f"""if True:
+        import sys
+        from pathlib import Path
+        sys.path[:0] = {folders!r}
+        import hostile
+        made = hostile.{table}[{name!r}]
+        (made[1] if isinstance(made, tuple) else made)(Path(sys.argv[1]))
+    """
+    subprocess.run([sys.executable, "-c", program, path], check=True, capture_output=True)
+
+
 HOSTILE = [
     *(("net", name) for name in hostile.NETS),
     *(("archive", name) for name in hostile.ARCHIVES),
@@ -212,13 +226,12 @@ SOUND_AFTER_ALL = {"a size that is a lie", "groups in groups"}  # Python's zipfi
 def test_a_hostile_file_costs_little_and_ends_in_one_line(tmp_path, sound, kind, name):
     limits = ["--memory", TIGHT.memory, "--seconds", TIGHT.seconds]
     if kind == "picture":
-        called, make = hostile.PICTURES[name]
         folder = tmp_path / "pictures"
         folder.mkdir()
-        make(folder / called)
+        made_elsewhere("PICTURES", name, folder / hostile.PICTURES[name][0])
         words = ["classify", sound / "net.keras", folder, "--input-max", 255]
     elif kind == "images":
-        hostile.IMAGES[name](tmp_path / "images.h5")
+        made_elsewhere("IMAGES", name, tmp_path / "images.h5")
         words = ["suspect", sound / "net.keras", tmp_path / "images.h5"]
     elif kind == "net":
         hostile.archived(tmp_path / "net.keras", hostile.NETS[name]())
