@@ -3,7 +3,7 @@
 # make remotes     the same, with DVC's clients for S3, SSH and WebDAV (docs/sharing.md)
 # make test        format, lint and the quick tests; make test-long: the slow ones
 # make bench       the speed at the lab's size, and of the pruning curve against the plain way
-# make fuzz       20,000 damaged files, opened as `goodnet` opens those of strangers; about an hour
+# make fuzz       20,000 damaged files, opened as `goodnet` opens those of strangers; takes long
 # make deps        write into dvc.yaml which modules each stage uses
 # make settings    write the settings' comments and table from their descriptions
 # make plots       write .dvc/plots.html, with which dvc plots draws offline
