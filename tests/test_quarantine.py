@@ -114,6 +114,7 @@ def test_the_child_reaches_nothing_but_its_file(tmp_path):
             "its scratch": attempt(lambda: (folder / "scratch/a").write_text("a")),
             "its file, to write": attempt(lambda: (folder / "given").write_text("a")),
             "another file": attempt((folder / "secret").read_bytes),
+            "another file, to cut": attempt(lambda: os.truncate(folder / "secret", 0)),
             "a folder": attempt(lambda: os.listdir(folder)),
             "a program": attempt(lambda: subprocess.run(["true"])),
             "a socket": attempt(socket.socket),
@@ -126,7 +127,7 @@ def test_the_child_reaches_nothing_but_its_file(tmp_path):
     reached = {name for name, done in json.loads(said).items() if done}
     lacks_landlock = confinement._libc().syscall(confinement.LANDLOCK_CREATE, None, 0, 1) < 0
     if lacks_landlock:
-        reached -= {"its file, to write", "another file", "a folder"}
+        reached -= {"its file, to write", "another file", "another file, to cut", "a folder"}
     assert reached == {"its file", "its scratch"}
 
 

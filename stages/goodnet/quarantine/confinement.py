@@ -26,7 +26,10 @@ PDEATHSIG, NO_NEW_PRIVS, SET_SECCOMP = 1, 38, 22
 NEW_NET, NEW_USER = 0x40000000, 0x10000000
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
 EXECUTE, WRITE_FILE, READ_FILE, READ_FOLDER = 1 << 0, 1 << 1, 1 << 2, 1 << 3
-ALL_OF_FILES = (1 << 13) - 1  # all that the first version of Landlock knows
+ALL_OF_FILES, TRUNCATE = (
+    (1 << 13) - 1,
+    1 << 14,
+)  # all that the first version of Landlock knows; from the third
 ALLOW, REFUSE = 0x7FFF0000, 0x00050000 | 1  # with EPERM
 ARCHITECTURES = {  # its number, and those of the calls that no reader of a file needs
     "x86_64": (
@@ -85,14 +88,16 @@ def _prctl(option, value):
 
 def _without_files(readable, scratch):
     """Leave the process only the files it is to read, Python's and the system's, and its scratch."""
-    handled = struct.pack("Q", ALL_OF_FILES)
+    version = _libc().syscall(LANDLOCK_CREATE, None, 0, 1)
+    every = ALL_OF_FILES | (TRUNCATE if version >= 3 else 0)
+    handled = struct.pack("Q", every)
     rules = _libc().syscall(LANDLOCK_CREATE, handled, len(handled), 0)
     if rules < 0:  # a kernel without
         return
     for path in (sys.prefix, sys.base_prefix, Path(__file__).parents[2], *SYSTEM, *readable):
         _allow(rules, str(path), READ_FILE | READ_FOLDER)
     for path in (scratch, os.devnull):
-        _allow(rules, str(path), ALL_OF_FILES & ~EXECUTE)
+        _allow(rules, str(path), every & ~EXECUTE)
     _libc().syscall(LANDLOCK_RESTRICT, rules, 0)
     os.close(rules)
 
@@ -101,7 +106,7 @@ def _allow(rules, path, access):
     with contextlib.suppress(OSError):
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
         if not Path(path).is_dir():
-            access &= READ_FILE | WRITE_FILE
+            access &= READ_FILE | WRITE_FILE | TRUNCATE
         rule = struct.pack("=Qi", access, place)
         _libc().syscall(LANDLOCK_ADD, rules, 1, rule, 0)
         os.close(place)
