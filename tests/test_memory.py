@@ -1,21 +1,20 @@
 """Memory: bounded, however many images there are."""
 
 import json
-import os
-import subprocess
 import sys
 
 import h5py
 import numpy as np
 import pytest
 
+import measuring
 import nets
 from conftest import ROOT
 from goodnet.nets import deepid, loading
 from goodnet.suspects import findings, verdict
 from goodnet.suspects.evidence import SEARCHES, Evidence
 
-pytestmark = pytest.mark.long(minutes=1)
+pytestmark = pytest.mark.long(minutes=3)
 
 FLAGS = {  # of each stage
     "profile_channels": {
@@ -74,10 +73,9 @@ def peaks(folder, images, dtype, stages):
         words = [word for flag, path in FLAGS[stage].items() for word in (f"--{flag}", path)]
         words += ["--badnet", "net.keras"] if stage != "attack" else []
         command = [sys.executable, ROOT / "stages" / f"{stage}.py", *words]
-        process = subprocess.Popen(command, cwd=folder)
-        _, status, usage = os.wait4(process.pid, 0)
-        assert status == 0
-        found[stage] = usage.ru_maxrss * 1024
+        used = measuring.run(command, cwd=folder)
+        assert used.code == 0
+        found[stage] = used.peak
     return found
 
 

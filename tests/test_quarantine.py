@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 import hostile
+import measuring
 import nets
 from conftest import ROOT, Project
 from goodnet.cli import placing
@@ -177,25 +178,14 @@ def test_limits_grow_with_a_net_that_is_large(tmp_path):
 
 
 # A process's peak of memory begins with that of the process that forks it: here a small one.
-MEASURED = """if True:
-    import json, os, subprocess, sys
-    process = subprocess.Popen(sys.argv[2:])
-    _, status, used = os.wait4(process.pid, 0)
-    with open(sys.argv[1], "w") as file:
-        json.dump([os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime, used.ru_maxrss], file)
-"""
-
-
 def measured(words, folder):
     """Run a command; return its exit code, lines, lines on standard error, seconds, and gigabytes at most."""
     environment = os.environ | {"PYTHONPATH": str(ROOT / "stages")}
     command = [sys.executable, "-P", "-m", "goodnet.cli.main", *map(str, words)]
     with (folder / "out").open("w+b") as out, (folder / "err").open("w+b") as err:
-        launcher = [sys.executable, "-c", MEASURED, folder / "used", *command]
-        subprocess.run(launcher, env=environment, stdout=out, stderr=err, cwd=folder, check=True)
-    code, seconds, peak = json.loads((folder / "used").read_text())
+        used = measuring.run(command, env=environment, stdout=out, stderr=err, cwd=folder)
     said = [(folder / name).read_text(encoding="utf-8").splitlines() for name in ("out", "err")]
-    return code, *said, seconds, peak * (1 if sys.platform == "darwin" else 1024) / GIGABYTE
+    return used.code, *said, used.seconds, used.peak / GIGABYTE
 
 
 def made_elsewhere(table, name, path):
