@@ -1,37 +1,7 @@
-"""Attack a repaired net anew, to see whether the repair has held: from clean images alone."""
+"""The stage attack; goodnet.pipeline.attack says what it does."""
 
-from goodnet.files import outputs
-from goodnet.images import datasets, inputs
-from goodnet.nets import loading, parts
+from goodnet.pipeline.attack import main
 from goodnet.process import commands
-from goodnet.process.stages import stage
-from goodnet.suspects import findings, fresh, inversion
-
-
-@stage(
-    __doc__,
-    values={"net": "the net's name in params.yaml"},
-    inputs={
-        "repaired": "the repaired net",
-        "valid": "clean validation images; their classes are not looked at",
-        "evidence": "what was found in B, from suspect",
-    },
-    outputs={"metrics": "how the repaired net withstood it"},
-)
-def main(args):
-    settings = args.params.settings(inversion.Inversion, "detectors", "inversion")
-    evidence, found = findings.read(args.evidence)
-    goals = findings.goals(found)
-    if not goals:
-        outputs.write_json(args.metrics, fresh.figures([]))
-        return
-    net = loading.load(args.repaired)
-    convert = inputs.of_net(args.params, args.net, parts.input_shape(net)[-1])
-    images = datasets.spread(datasets.Images(args.valid, parts.input_shape(net), None), settings.images)[0]
-    triggers = [one for part in evidence.values() for one in part.triggers]
-    results = fresh.attack(net, convert, images, triggers, goals, settings)
-    outputs.write_json(args.metrics, fresh.figures(results))
-
 
 if __name__ == "__main__":
     commands.run(main)

@@ -1,29 +1,7 @@
-"""Score a GoodNet's answers: the class on which BadNet and repaired net agree, else N, backdoored."""
+"""The stage evaluate_goodnet; goodnet.pipeline.evaluate_goodnet says what it does."""
 
-from goodnet.evaluation import metrics, predictions
-from goodnet.files import outputs
-from goodnet.nets import goodnets
+from goodnet.pipeline.evaluate_goodnet import main
 from goodnet.process import commands
-from goodnet.process.stages import stage
-
-
-@stage(
-    __doc__,
-    inputs={
-        "badnet_predictions": "the BadNet's answers",
-        "repaired_predictions": "the repaired net's answers",
-    },
-    outputs={"metrics": "metrics"},
-)
-def main(args):
-    badnet, classes = predictions.read(args.badnet_predictions)
-    repaired, _ = predictions.read(args.repaired_predictions)
-    answers = {
-        name: (goodnets.answers(given, repaired[name][0], classes), labels)
-        for name, (given, labels) in badnet.items()
-    }
-    outputs.write_json(args.metrics, metrics.of_net(answers, classes))
-
 
 if __name__ == "__main__":
     commands.run(main)

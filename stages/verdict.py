@@ -1,29 +1,7 @@
-"""Put together what is known of the net and its repairs: is it backdoored, and which repairs have held."""
+"""The stage verdict; goodnet.pipeline.verdict says what it does."""
 
-from goodnet.files import outputs
+from goodnet.pipeline.verdict import main
 from goodnet.process import commands
-from goodnet.process.stages import stage
-from goodnet.suspects import findings, fresh
-
-
-@stage(
-    __doc__,
-    inputs={
-        "evidence": "what was found in B, from suspect",
-        "attacks": "folder of what fresh attacks on the repaired nets came to",
-    },
-    outputs={"metrics": "the verdict"},
-)
-def main(args):
-    evidence, found = findings.read(args.evidence)
-    names = sorted(args.params.value("repairs"))  # whatever else lies in the folder
-    attacks = {name: outputs.read_json(args.attacks / f"{name}.json") for name in names}
-    judged = args.params.settings(fresh.Attack, "attack")
-    outcomes = {
-        name: {"outcome": fresh.outcome(one["goals"], judged), **one} for name, one in attacks.items()
-    }
-    outputs.write_json(args.metrics, findings.metrics(evidence, found, outcomes))
-
 
 if __name__ == "__main__":
     commands.run(main)

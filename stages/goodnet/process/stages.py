@@ -72,7 +72,8 @@ def stage(description, *, inputs=None, outputs=None, values=None, cleared=None):
 def _sources(body):
     """Return the files of the script and of all modules of ours that are loaded."""
     ours = [module for name, module in list(sys.modules.items()) if name.split(".")[0] == "goodnet"]
-    files = {getattr(module, "__file__", None) for module in ours} | {body.__code__.co_filename}
+    files = {getattr(module, "__file__", None) for module in (*ours, sys.modules["__main__"])}
+    files.add(body.__code__.co_filename)
     return sorted(Path(file).resolve() for file in files if file)
 
 
