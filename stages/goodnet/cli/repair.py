@@ -216,7 +216,13 @@ def working(out):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"{out}: another goodnet repair is at work here; wait for it") from None
-        yield work
+        try:
+            yield work
+        finally:
+            if not (work / STATE).exists():  # nothing to go on with
+                shutil.rmtree(work)
+                with contextlib.suppress(OSError):  # earlier results
+                    out.rmdir()
 
 
 def prepare(args, content, work):
@@ -259,8 +265,7 @@ def possible(args, lines, splits, unlabelled):
     if reasons and (args.repairs or len(reasons) == len(lines)):
         raise InputError(next(iter(reasons.values())))
     for name, reason in reasons.items():
-        if not args.quiet:
-            commands.say(f"{name}: left out: {reason}", sys.stderr)
+        commands.say(f"{name}: left out: {reason}", sys.stderr)
     return {name: line for name, line in lines.items() if name not in reasons}
 
 
@@ -290,12 +295,11 @@ class Progress:
     steps : list of graph.Step
     lines : dict
         The repairs.
-    quiet : bool
     """
 
-    def __init__(self, steps, lines, quiet):
+    def __init__(self, steps, lines):
         self.expected = {step.name: _seconds(step, lines) for step in steps}
-        self.shown = sys.stderr.isatty() and not quiet
+        self.shown = sys.stderr.isatty()
         self.taken, self.of_expected = 0.0, 0.0
         self.pending = list(self.expected)
 
@@ -346,8 +350,7 @@ def run_steps(args, work, steps, progress, **last):
             if step.stage != "repair":
                 raise InputError(reason) from None
             leave_out(work, step.repair, reason)
-            if not args.quiet:
-                commands.say(f"{step.repair}: left out: {reason}", sys.stderr)
+            commands.say(f"{step.repair}: left out: {reason}", sys.stderr)
             continue
         work.note(step.name)
 
@@ -370,6 +373,21 @@ def users_words(args, work, line):
 
 
 def run(args):
+    with commands.quiet() if args.quiet else contextlib.nullcontext():
+        told = run_or_read(args)
+    if args.json:
+        print(json.dumps(told, indent=1))
+    elif not args.quiet:
+        commands.say(told["found"])
+        commands.say(told["why"].replace("*", ""))
+        for name in LEFT:
+            if (args.out / name).exists():
+                commands.say(args.out / name)
+    return told["exit_code"]
+
+
+def run_or_read(args):
+    """Return the verdict, once its files are in place."""
     content, given = settings(args), files_of(args)
     for path in given.values():
         if path.is_dir() and args.out.resolve().is_relative_to(path.resolve()):
@@ -380,17 +398,12 @@ def run(args):
     key += [args.input and args.input.model_dump(), args.unlabelled, args.weights]
     key = hashlib.sha256(json.dumps(key).encode()).hexdigest()
     with working(args.out) as folder:
-        told = earlier(args.out, key) or judge_and_repair(args, Work(folder, key), content, hashes)
-    shutil.rmtree(folder)
-    if args.json:
-        print(json.dumps(told, indent=1))
-    elif not args.quiet:
-        commands.say(told["found"])
-        commands.say(told["why"].replace("*", ""))
-        for name in LEFT:
-            if (args.out / name).exists():
-                commands.say(args.out / name)
-    return told["exit_code"]
+        told = earlier(args.out, key)
+        if not told:
+            work = Work(folder, key)
+            told = judge_and_repair(args, work, content, hashes)
+            work.path.unlink()
+        return told
 
 
 def earlier(out, key):
@@ -414,7 +427,7 @@ def judge_and_repair(args, work, content, hashes):
     steps = graph.needed_for("report", graph.steps(pipeline, params | {"repairs": lines}))
     first = graph.needed_for("suspect", steps)
     rest = [step for step in steps if step not in first]
-    progress = Progress(steps, lines, args.quiet)
+    progress = Progress(steps, lines)
     run_steps(args, work, first, progress)
     evidence, found = findings.read(work.folder / "models/suspects.h5")
     nets, code = {}, CLEAN if found.word == verdict.NOTHING else CANNOT_TELL
