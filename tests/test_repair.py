@@ -72,6 +72,7 @@ def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.long(minutes=1)
 def test_a_backdoored_net_is_judged_and_repaired(run, files):
     code, out, lines, _ = run("bad net.keras", "clean.npz", "--input-max", 255, "--repairs", "tuned,x04")
     told = json.loads((out / "verdict.json").read_text())
@@ -114,6 +115,7 @@ def test_a_net_without_a_sign_is_not_repaired(run, files):
     assert "curve" not in html.content((out / "index.html").read_text(), "page")
 
 
+@pytest.mark.long(minutes=1)
 def test_pictures_without_labels_and_a_known_target(run, files):
     code, out, lines, notes = run("clean.keras", "pictures", "--target", 5, "--input-max", 255)
     assert any("relearned: left out" in note and "has no labels" in note for note in notes)
@@ -154,6 +156,7 @@ def test_a_goodnet_is_refused(files, run):
         run("good.keras", "clean.npz")
 
 
+@pytest.mark.long(minutes=1)
 def test_a_repair_that_cannot_be_made_is_left_out(run):
     code, out, _, notes = run("bad net.keras", "clean.npz", "--repairs", "tuned,x99", "--input-max", 255)
     told = json.loads((out / "verdict.json").read_text())
