@@ -117,16 +117,14 @@ def test_a_net_without_a_sign_is_not_repaired(run, files):
 
 @pytest.mark.long(minutes=1)
 def test_pictures_without_labels_and_a_known_target(run, files):
-    code, out, lines, notes = run("clean.keras", "pictures", "--target", 5, "--input-max", 255)
-    assert any("relearned: left out" in note and "has no labels" in note for note in notes)
+    code, out, lines, _ = run("clean.keras", "pictures", "--target", 5, "--input-max", 255)
     told = json.loads((out / "verdict.json").read_text())
     assert told["unlabelled"] and code in (command.REPAIRED, command.NOT_REPAIRED)
-    assert (told["named"], [one["name"] for one in told["repaired"]]) == ("5", ["tuned"])
+    assert (told["named"], [one["name"] for one in told["repaired"]]) == ("5", ["relearned", "tuned"])
     assert lines[0].startswith("Class 5 is the attacker's, as was said")
     # Its own answers stand for labels.
     assert told["held_out_accuracy"]["badnet"] == 100
-    params = yaml.safe_load((out / "params.yaml").read_text())
-    assert params["suspect"]["target"] == 5 and list(params["repairs"]) == ["tuned"]
+    assert yaml.safe_load((out / "params.yaml").read_text())["suspect"]["target"] == 5
 
 
 @pytest.mark.parametrize(
@@ -138,7 +136,6 @@ def test_pictures_without_labels_and_a_known_target(run, files):
         (["--out", "{files}/pictures/out"], "lies among the images"),
         (["--out", "{files}"], "holds bad net.keras, no result of goodnet; give an empty folder"),
         (["--poisoned", "red"], "say --poisoned TRIGGER=FILE"),
-        (["--repairs", "relearned", "--unlabelled"], "has no labels, and relearn needs them"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_no_result(files, run, tmp_path, words, in_line):

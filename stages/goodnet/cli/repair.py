@@ -244,7 +244,7 @@ def prepare(args, content, work):
         limits,
     )
     findings.check_count(args.images, placed.images)
-    lines = possible(args, content["repairs"], splits, placed.unlabelled)
+    lines = possible(args, content["repairs"], splits)
     content = content | {"repairs": lines, "nets": {NAME: yaml.safe_load(placed.convert.entry())}}
     write_params(work, content)
     if not args.test:
@@ -253,20 +253,15 @@ def prepare(args, content, work):
     work.state["unlabelled"] = placed.unlabelled
 
 
-def possible(args, lines, splits, unlabelled):
-    """Return the repairs that can be made of this net and these images; say which are left out."""
-    reasons = {}
-    for name, line in lines.items():
-        tuning = TUNINGS.get(line.get("tune"))
-        if "drop" in line and not splits:
-            reasons[name] = f"{args.net}: no layer splits the net, so it cannot be pruned"
-        elif tuning and tuning.wants_labels and unlabelled:
-            reasons[name] = f"{args.images}: has no labels, and {tuning.name} needs them"
-    if reasons and (args.repairs or len(reasons) == len(lines)):
-        raise InputError(next(iter(reasons.values())))
-    for name, reason in reasons.items():
-        commands.say(f"{name}: left out: {reason}", sys.stderr)
-    return {name: line for name, line in lines.items() if name not in reasons}
+def possible(args, lines, splits):
+    """Return the repairs that can be made of this net; say which are left out."""
+    left = {name: line for name, line in lines.items() if splits or "drop" not in line}
+    if len(left) < len(lines):
+        reason = f"{args.net}: no layer splits the net, so it cannot be pruned"
+        if args.repairs or not left:
+            raise InputError(reason)
+        commands.say(f"left out: {', '.join(sorted(set(lines) - set(left)))}: {reason}", sys.stderr)
+    return left
 
 
 def write_params(work, content):

@@ -68,16 +68,13 @@ class Tuning(Method):
     ----------
     wants_goals : bool
         Whether it looks at the goals of its task. Others are not done again when the suspects change.
-    wants_labels : bool
-        Whether it makes a net worse where B's own answers stand for labels, of classes that it was not shown.
     """
 
     wants_goals: bool = False
-    wants_labels: bool = False
 
 
 TUNINGS = registry(
-    Tuning("relearn", relearn.relearn, relearn.Relearn, wants_labels=True),
+    Tuning("relearn", relearn.relearn, relearn.Relearn),
     Tuning("unlearn", unlearn.unlearn, unlearn.Unlearn, wants_goals=True),
     Tuning("ft_sam", ft_sam.ft_sam, ft_sam.FtSam),
     Tuning("fine_tune", fine_tune.fine_tune, fine_tune.FineTune),
