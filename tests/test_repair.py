@@ -111,7 +111,7 @@ def test_a_net_without_a_sign_is_not_repaired(run, files):
     told = json.loads("\n".join(lines))
     assert told == json.loads((out / "verdict.json").read_text())
     assert (code, told["verdict"], told["recommended"]) == (0, "no sign of a backdoor", "none")
-    assert not list(out.glob("*.keras")) and not (out / "report").exists()
+    assert not list(out.glob("*.keras")) and not (out / "reports").exists()
     assert "curve" not in html.content((out / "index.html").read_text(), "page")
 
 
@@ -225,7 +225,7 @@ def test_it_makes_what_the_pipeline_makes_also_when_it_was_killed(reproduced, tm
     theirs = json.loads((reproduced.path / "reports/suspects.json").read_text())
     theirs |= json.loads((reproduced.path / "reports/recommended.json").read_text())
     assert {name: told[name] for name in theirs} == theirs
-    table = re.findall(r"^\| (?:BadNet|repaired|GoodNet) .*$", (out / "report/README.md").read_text(), re.M)
+    table = re.findall(r"^\| (?:BadNet|repaired|GoodNet) .*$", (out / "reports/README.md").read_text(), re.M)
     assert table == re.findall(
         r"^\| (?:BadNet|repaired|GoodNet) .*$", (reproduced.path / "reports/README.md").read_text(), re.M
     )

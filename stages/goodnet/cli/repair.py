@@ -35,7 +35,8 @@ NAME = "net"  # what the net is called in its folder
 WORK, STATE = ".goodnet.partial.d", "state.json"
 NETS = "repaired.keras", "goodnet.keras"
 LAST = "verdict.json"
-LEFT = (*NETS, "index.html", "report", "how.md", "params.yaml", LAST)
+LEFT = (*NETS, "index.html", "reports", "how.md", "params.yaml", LAST)
+SOURCES = ".md", ".png", ".json", ".csv"  # where the page's figures come from; not the answers to all images
 CLEAN, REPAIRED, CANNOT_TELL, NOT_REPAIRED = 0, 1, 3, 4
 # Seconds of each step on the demo, on two cores: what a time left is made of.
 SECONDS = {"suspect": 30, "attack": 10, "report": 8, "prune": 3}
@@ -403,11 +404,13 @@ def run_or_read(args):
 
 def earlier(out, key):
     """Return the verdict of an earlier run of the same, if all of it is there; else None."""
-    path = out / LAST
-    told = outputs.read_json(path) if path.is_file() else {}
-    is_whole = told.get("run") == key and all(
-        digest_of(out / name) == one for name, one in told["made"].items()
-    )
+    try:
+        told = outputs.read_json(out / LAST)
+        is_whole = told["run"] == key and all(
+            digest_of(out / name) == one for name, one in told["made"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or no file of ours
+        return None
     return told if is_whole else None
 
 
@@ -499,9 +502,8 @@ def place(folder, out, nets, told):
     files = nets | {"index.html": folder / "reports/index.html"}
     files |= {name: folder / name for name in ("how.md", "params.yaml")}
     if "repaired" in told:
-        for path in sorted((folder / "reports").glob("*.png")):
-            files[f"report/{path.name}"] = path
-        files["report/README.md"] = folder / "reports/README.md"
+        kept = sorted(path for path in (folder / "reports").rglob("*") if path.suffix in SOURCES)
+        files |= {path.relative_to(folder).as_posix(): path for path in kept}
     (out / LAST).unlink(missing_ok=True)
     for name in LEFT:
         if (out / name).is_dir():
