@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from goodnet.errors import InputError
 from goodnet.nets import parts, running
 from goodnet.settings import Positive, Settings, Text, setting
-from goodnet.suspects.evidence import SEARCHES, Leads
+from goodnet.suspects.evidence import SEARCHES, Evidence, Leads
 
 BACKDOORED, NOTHING, CANNOT_TELL = "backdoored", "no sign of a backdoor", "cannot tell"
 LONE = 0.5  # of what is doubtful: the median that a class named by one search of three must have to be so
@@ -70,7 +71,11 @@ def judge(case, detectors, settings):
         nothing = np.zeros((SEARCHES, parts.classes(case.badnet)))
         return {}, Verdict(CANNOT_TELL, [], [], nothing, SEARCHES, None, reason)
     for method, own in detectors:
-        case.earlier[method.name] = method.function(case, own)
+        found = method.function(case, own)
+        expected = SEARCHES, parts.classes(case.badnet)
+        if not isinstance(found, Evidence) or np.shape(found.strength) != expected:
+            raise InputError(f"the detector {method.name!r} returned no Evidence with strengths {expected}")
+        case.earlier[method.name] = found
     return case.earlier, of(case.earlier, settings)
 
 
