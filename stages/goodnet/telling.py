@@ -51,6 +51,17 @@ def to(progress: Progress | None) -> Iterator[None]:
         _told.reset(token)
 
 
+@contextlib.contextmanager
+def within(name: str) -> Iterator[None]:
+    """Have a caller told the name of what the steps within belong to."""
+    outer = _told.get()
+    if outer is None:
+        yield
+        return
+    with to(lambda step, done, total: outer(f"{name}: {step}", done, total)):
+        yield
+
+
 def _nobody(step: str, done: int, total: int) -> None:
     pass
 

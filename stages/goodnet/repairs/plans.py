@@ -71,13 +71,13 @@ def plan(layer, goals, held_out, drop, tune, settings, rows):
         result["goals"] = goals
     if drop is not None:
         try:
-            result |= {"channels": _channels(drop, rows), "of": len(rows) - 1}
+            result |= {"channels": channels_for(drop, rows), "of": len(rows) - 1}
         except ValueError as error:  # stops this repair alone, when its turn comes
             result["impossible"] = str(error)
     return result
 
 
-def _channels(drop, rows):
+def channels_for(drop, rows):
     """Return the channels to prune for a drop, ascending; raise ValueError where no step loses it."""
     correct, images = [int(row["correct"]) for row in rows], int(rows[0]["images"])
     count = curve.channels_to_prune(correct, images, drop)

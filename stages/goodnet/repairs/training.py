@@ -47,6 +47,19 @@ class Progress:
         self.path.unlink(missing_ok=True)
 
 
+class Unkept:
+    """Takes the place of a Progress where a training is not to go on later."""
+
+    def restore(self, state):
+        return 0
+
+    def keep(self, state, epochs):
+        pass
+
+    def finished(self):
+        pass
+
+
 def _mark(value):
     if not isinstance(value, Path):
         return str(value)
