@@ -65,25 +65,24 @@ class Registry(dict[str, M], Generic[M]):
 
     def __missing__(self, name: str) -> M:
         if name not in self.loaded:
-            entry = self.outside().get(name) if isinstance(name, str) else None
-            if entry is None:
+            if not isinstance(name, str) or name not in self.outside():
                 raise KeyError(name)
-            self.loaded[name] = self._load(entry)
+            self.loaded[name] = self._load(self._entry(name))
         return self.loaded[name]
 
-    def outside(self) -> dict[str, importlib.metadata.EntryPoint]:
-        """Return {name: entry point} of what other packages add, none of them imported."""
-        found: dict[str, importlib.metadata.EntryPoint] = {}
-        for entry in sorted(importlib.metadata.entry_points(group=self.group), key=lambda one: one.name):
-            other = found.get(entry.name)
-            if other is not None and other.value != entry.value:
-                raise InputError(
-                    f"{entry.name!r} of {self.group} is in two packages, {_package(other)} and "
-                    f"{_package(entry)}; uninstall one"
-                )
-            if entry.name not in self:
-                found[entry.name] = entry
-        return found
+    def outside(self) -> list[str]:
+        """Return the names of what other packages add, none of them imported."""
+        return sorted(set(importlib.metadata.entry_points(group=self.group).names) - set(self))
+
+    def _entry(self, name: str) -> importlib.metadata.EntryPoint:
+        found = {entry.value: entry for entry in importlib.metadata.entry_points(group=self.group, name=name)}
+        if len(found) > 1:
+            packages = " and ".join(sorted(_package(entry) for entry in found.values()))
+            raise InputError(
+                f"{name!r} of {self.group} is in more than one package: {packages}; uninstall one"
+            )
+        (entry,) = found.values()
+        return entry
 
     def names(self) -> list[str]:
         """Return the names of all methods, those of other packages last."""
@@ -97,7 +96,7 @@ class Registry(dict[str, M], Generic[M]):
         """
         if name in self:
             return None
-        entry = self.outside()[name]
+        entry = self._entry(name)
         version = entry.dist.version if entry.dist else ""
         return {"package": _package(entry), "version": version, "code": _digest(entry.module)}
 
