@@ -8,6 +8,7 @@ import random
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -516,6 +517,21 @@ def test_a_hostile_file_is_not_loaded(tmp_path):
         goodnet.InputError, match=r"holds keras\.layers\.Lambda, which is not known to run no code"
     ):
         goodnet.load(tmp_path / "net.keras")
+
+
+@pytest.mark.long(minutes=1)
+def test_a_net_is_loaded_where_libraries_lie_beside_python(net, tmp_path):
+    """As with pip --user: an environment that has them from elsewhere, by a .pth file."""
+    place = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
+    (folder,) = place.glob("lib/python*/site-packages")
+    (folder / "elsewhere.pth").write_text(f"{Path(keras.__file__).parents[1]}\n{ROOT / 'stages'}\n")
+    goodnet.save(net, tmp_path / "net.keras")
+    code = "import goodnet; print(goodnet.load('net.keras').output_shape)"
+    done = subprocess.run(
+        [place / "bin/python", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == f"(None, {nets.CLASSES})\n", done.stderr
 
 
 # The documentation.

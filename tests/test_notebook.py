@@ -21,8 +21,14 @@ def shown(notebook):
     ]
 
 
+@pytest.fixture
+def ours(monkeypatch):
+    """This package for processes that are started, whatever is installed."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "stages"))
+
+
 @pytest.mark.long(minutes=3)
-def test_the_notebook_runs_and_shows_what_it_is_kept_with(tmp_path):
+def test_the_notebook_runs_and_shows_what_it_is_kept_with(ours, tmp_path):
     """Figures differ from one processor to another; what is a picture, and what a line, does not."""
     kept = nbformat.read(ROOT / "docs/example.ipynb", as_version=4)
     made = script(ROOT / "tools/notebook.py").executed(nbformat.from_dict(kept), tmp_path)
@@ -40,7 +46,7 @@ def test_the_notebook_is_kept_with_its_pictures_and_names_no_machine():
 
 
 @pytest.mark.long(minutes=2)
-def test_the_example_of_the_page_runs(tmp_path):
+def test_the_example_of_the_page_runs(ours, tmp_path):
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/api.md").read_text(encoding="utf-8"), re.S)
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
