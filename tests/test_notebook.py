@@ -16,7 +16,7 @@ pytest.importorskip("ipykernel", reason="ipykernel is not installed: requirement
 def shown(notebook):
     """Return what kinds of things each cell shows."""
     return [
-        [kind for one in cell.get("outputs", []) for kind in one.get("data", {one.output_type: ""})]
+        [kind for one in cell.get("outputs", []) for kind in sorted(one.get("data", {one.output_type: ""}))]
         for cell in notebook.cells
     ]
 
