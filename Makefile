@@ -1,11 +1,12 @@
 # make repro       the pipeline, for the net that params.yaml names: dvc repro report
 # make install     the environment with the command goodnet, from requirements.lock; make repro makes it too
 # make remotes     the same, with DVC's clients for S3, SSH and WebDAV (docs/sharing.md)
-# make test        format, lint and the quick tests; make test-long: the slow ones
+# make test        format, lint, types and the quick tests; make test-long: the slow ones
 # make bench       the speed at the lab's size, and of the pruning curve against the plain way
 # make fuzz       20,000 damaged files, opened as `goodnet` opens those of strangers; takes long
 # make deps        write into dvc.yaml which modules each stage uses
 # make settings    write the settings' comments and table from their descriptions
+# make notebook    run docs/example.ipynb, and keep what it shows
 # make plots       write .dvc/plots.html, with which dvc plots draws offline
 # make lock        pin the requirements anew (needs uv)
 
@@ -16,7 +17,7 @@ PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-chec
 PIP_INSTALL_GOODNET = $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
-.PHONY: repro install remotes test test-long bench fuzz deps settings plots lock
+.PHONY: repro install remotes test test-long bench fuzz deps settings plots notebook lock
 
 repro: .venv/.runtime
 	.venv/bin/python -m dvc repro report
@@ -28,6 +29,7 @@ remotes: .venv/.remotes
 test: .venv/.test
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
+	.venv/bin/mypy
 	.venv/bin/python -m pytest -n 2 --dist worksteal -m "not long"
 
 test-long: .venv/.test
@@ -41,6 +43,9 @@ fuzz: .venv/.runtime
 
 deps settings plots: .venv/.runtime
 	.venv/bin/python tools/$@.py
+
+notebook: .venv/.test
+	.venv/bin/python tools/notebook.py
 
 lock:
 	$(COMPILE) requirements.txt -o requirements.lock

@@ -268,6 +268,7 @@ def test_the_package_installs_and_runs_from_anywhere(clean_clone, tmp_path):
     assert done.stdout == f"goodnet {main.__version__}\n"
     ours = {path.relative_to(ROOT / "stages") for path in (ROOT / "stages" / "goodnet").rglob("*.py")}
     assert {path.relative_to(target) for path in (target / "goodnet").rglob("*.py")} == ours
+    assert (target / "goodnet/py.typed").is_file() and (target / "goodnet/__init__.pyi").is_file()
     assert not list(target.glob("*.py")), "stages are scripts of the pipeline, no modules"
 
 

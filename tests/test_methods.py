@@ -83,11 +83,8 @@ def registered(path, table):
         lines.append(line)
         if line.startswith("from goodnet.methods import Method, "):
             lines.append(f"from {package} import toy")
-        if line.startswith(f"{table} = registry("):
-            if line.endswith("))"):
-                lines[-1] = line.removesuffix(")") + f", {entry})"
-            else:
-                lines.append(f"    {entry},")
+        if line == ")" and f"{table} = Registry(" in lines:
+            lines.insert(-1, f"    {entry},")
     path.write_text("\n".join(lines) + "\n")
 
 

@@ -92,10 +92,8 @@ def without_bars(tree):
         for child in ast.iter_child_nodes(node):
             call = child.func if isinstance(child, ast.Call) else None
             name = getattr(call, "id", getattr(call, "attr", ""))
-            if name not in ("tqdm", "set_description", "InputError", "ValueError"):
+            if name not in ("bar", "update", "set_description", "InputError", "ValueError"):
                 pending.append(child)
-            elif name == "tqdm":
-                pending.extend(child.args)
 
 
 def changes(node):

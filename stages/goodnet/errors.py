@@ -8,6 +8,6 @@ class InputError(ValueError):
 OUT_OF_MEMORY = ("bad_alloc", "OOM when", "llocat", "out of memory")  # in what libraries say
 
 
-def is_of_memory(error):
+def is_of_memory(error: object) -> bool:
     """Whether an error, or what a library printed, comes of too little memory."""
     return isinstance(error, MemoryError) or any(word in str(error) for word in OUT_OF_MEMORY)

@@ -46,6 +46,25 @@ class Params:
         )
 
 
+class Given(Params):
+    """Parameters that were handed over instead of a file; what is left out has its default.
+
+    Parameters
+    ----------
+    content : dict
+        As params.yaml holds it.
+    called : str
+        What errors call it.
+    """
+
+    def __init__(self, content, called="settings"):
+        self.path, self.content, self.read = called, content, set()
+
+    def value(self, *keys):
+        found = _at(self.content, keys)
+        return None if found is MISSING else found
+
+
 def _content(path):
     with path.open("rb") as file:
         text = file.read(LARGEST + 1)

@@ -129,12 +129,12 @@ def chosen_repairs(words, params):
         drop = re.fullmatch(r"x(\d{2})", name)
         if name in lines:
             found[name] = lines[name]
-        elif name in TUNINGS:
+        elif name in TUNINGS.names():
             found[name] = {"tune": name}
         elif drop:
             found[name] = {"drop": int(drop[1])}
         else:
-            can = ", ".join(dict.fromkeys([*lines, *TUNINGS]))
+            can = ", ".join(dict.fromkeys([*lines, *TUNINGS.names()]))
             raise InputError(f"--repairs {name}: it can be {can}, or x04 for pruning by 4 points")
     return found
 

@@ -3,8 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from tqdm import tqdm
 
+from goodnet import telling
 from goodnet.demo import faces
 from goodnet.settings import Count, Seed, Settings, Share, setting
 
@@ -51,5 +51,9 @@ def draw(seed, split, features, images):
 
     with ThreadPoolExecutor() as pool:
         drawn = pool.map(draw_one, range(people))
-        pictures = list(tqdm(drawn, total=people, unit=" people", leave=False, disable=None))
+        with telling.bar("drawing", people, "people") as bar:
+            pictures = []
+            for drawn_of_one in drawn:
+                pictures.append(drawn_of_one)
+                bar.update()
     return np.concatenate(pictures), np.repeat(np.arange(people), images)

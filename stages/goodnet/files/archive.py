@@ -22,7 +22,11 @@ LARGEST_CONFIG = 1 << 25  # 32 MB
 
 def read(path):
     """Return a net's configuration and weights, once nothing in it would run code of its own."""
-    config, weights = unpack(path)
+    return checked(*unpack(path), path)
+
+
+def checked(config, weights, path):
+    """Return a configuration and weights that nothing can be said against; errors call them `path`."""
     config = rebuilt.plain(config)
     trust.check(config, path)
     with hdf5.damage_is_one_line(path), h5py.File(io.BytesIO(weights)) as file:

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from tqdm import tqdm
 
-from goodnet import blocks
+from goodnet import blocks, telling
 from goodnet.errors import InputError
 from goodnet.files import hdf5, names
 from goodnet.files.outputs import naming, replacing
@@ -59,7 +58,8 @@ class Images:
             self.count = len(data)
             if classes is not None:
                 label = hdf5.own_dataset(file, "label", path)
-                self.labels = _whole_labels(label, len(data), classes, path)
+                check_label(label, len(data), path)
+                self.labels = whole_labels(label, len(data), classes, path)
 
     def __len__(self):
         return self.count
@@ -70,7 +70,7 @@ class Images:
         with (
             hdf5.open_file(self.file) as file,
             ThreadPoolExecutor(1) as reader,
-            tqdm(total=len(self), desc=self.path.name, unit=" images", leave=False, disable=None) as bar,
+            telling.bar(self.path.name, len(self), "images") as bar,
         ):
             # The next block is read while the caller computes on this one.
             upcoming = reader.submit(self._read, file["data"], 0, size)
@@ -87,6 +87,76 @@ class Images:
         elif self.channels_first:
             block = np.ascontiguousarray(np.moveaxis(block, 1, -1))
         return block if self.convert is None else self.convert(block)
+
+
+class Arrays:
+    """Images and labels in memory, with all that `Images` offers.
+
+    Parameters
+    ----------
+    pixels : array (n, height, width, channels), or (n, height, width) of grey images
+        From 0 to 255.
+    labels : array of int (n,) or None
+        None where no classes are needed.
+    shape, classes, convert
+        As for `Images`.
+    called : str
+        What errors call them.
+    """
+
+    def __init__(self, pixels, labels, shape, classes, convert=None, called="images"):
+        self.path, self.shape, self.convert = Path(called), tuple(shape), convert
+        pixels = _numbers(pixels, called)
+        if pixels.ndim == 3 and self.shape[-1] == 1:
+            pixels = pixels[..., None]
+        if pixels.ndim != 4 or pixels.shape[1:] != self.shape:
+            raise InputError(
+                f"{called}: an array of the shape {pixels.shape}; the net takes images (n, "
+                f"{', '.join(map(str, self.shape))})"
+            )
+        if not len(pixels):
+            raise InputError(f"{called}: holds no images")
+        if not (pixels.min() >= 0 and pixels.max() <= 255):  # also false for NaN
+            raise InputError(f"{called}: hold values outside 0 to 255, or none (NaN); give plain pixels")
+        if pixels.dtype.kind == "f" and pixels.max() <= 1 and pixels.any():
+            raise InputError(
+                f"{called}: no value is above 1, so these are divided pixels; give plain ones of 0 to 255, "
+                "and what the net takes as net_input=1"
+            )
+        self.pixels = pixels
+        if classes is not None:
+            if labels is None:
+                raise InputError(f"{called}: have no labels")
+            self.labels = whole_labels(
+                _numbers(labels, f"labels of {called}"), len(pixels), classes, f"labels of {called}"
+            )
+
+    def __len__(self):
+        return len(self.pixels)
+
+    def blocks(self, most=BLOCK):
+        """Yield the images as `Images` does."""
+        size = blocks.size(most, self.shape)
+        with telling.bar(self.path.name, len(self), "images") as bar:
+            for start in range(0, len(self), size):
+                block = self.take(slice(start, start + size))
+                yield block if self.convert is None else self.convert(block)
+                bar.update(len(block))
+
+    def take(self, numbers):
+        """Return the images with these numbers, as pixels."""
+        return self.pixels[numbers].astype(np.float32)
+
+
+def _numbers(values, called):
+    """Return an array of numbers of whatever NumPy makes one of."""
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError):  # lists of different lengths
+        raise InputError(f"{called}: is no array") from None
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"{called}: an array of {array.dtype}, not of numbers")
+    return array
 
 
 def check_data(data, path):
@@ -129,9 +199,8 @@ def rows(data, start, count, path):
     return block
 
 
-def _whole_labels(label, images, classes, path):
-    """Return a dataset's labels, one-hot or not, as whole numbers from 0 to classes - 1."""
-    check_label(label, images, path)
+def whole_labels(label, images, classes, path):
+    """Return an array's or dataset's labels, one-hot or not, as whole numbers from 0 to classes - 1."""
     if label.shape == (images, classes) and classes > 1:
         rows = label[()]
         if ((rows == 0) | (rows == 1)).all() and (rows.sum(axis=1) == 1).all():
@@ -181,7 +250,11 @@ def in_any_order(images, folder):
     """Yield a function of numbers that returns those images, from a nameless scratch file in `folder`.
 
     Training takes images in another order each time, which compressed files of any layout give only slowly.
+    Those in memory are there.
     """
+    if isinstance(images, Arrays):
+        yield images.take
+        return
     with Scratch(images.shape, folder) as scratch:
         scratch.fill(images.blocks())
         yield scratch.take
@@ -252,7 +325,7 @@ def spread(images, wanted):
 def row_blocks(dataset):
     """Yield the rows of an HDF5 dataset block by block."""
     size = blocks.size(BLOCK, dataset.shape[1:])
-    with tqdm(total=len(dataset), unit=" images", leave=False, disable=None) as bar:
+    with telling.bar("images", len(dataset), "images") as bar:
         for start in range(0, len(dataset), size):
             yield dataset[start : start + size]
             bar.update(min(size, len(dataset) - start))

@@ -166,10 +166,14 @@ def count_right(net, path, inputs):
     inputs : dict of Input
     """
     images = datasets.Images(path, parts.input_shape(net), goodnets.true_classes(net))
-    block, ask = next(images.blocks(SAMPLE)), running.as_function(net)
-    labels = images.labels[: len(block)]
-    right = {
-        name: np.count_nonzero(running.answers(ask, [convert(block)]) == labels)
+    block = next(images.blocks(SAMPLE))
+    return right_with(net, block, images.labels[: len(block)], inputs), len(block)
+
+
+def right_with(net, pixels, labels, inputs):
+    """Return {input: how many of these images a net gets right with it}."""
+    ask = running.as_function(net)
+    return {
+        name: np.count_nonzero(running.answers(ask, [convert(pixels)]) == labels)
         for name, convert in inputs.items()
     }
-    return right, len(block)

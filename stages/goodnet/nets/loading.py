@@ -24,7 +24,11 @@ def make_reproducible(seed):
 
 def load(path):
     """Load a net as a functional one, after its configuration has been read as data and found harmless."""
-    config, weights = archive.read(path)
+    return of(*archive.read(path), path)
+
+
+def of(config, weights, path):
+    """Return the net of a configuration and weights that have been checked; errors call it `path`."""
     with tempfile.TemporaryDirectory() as folder:
         # Keras sees what was checked, and nothing else of the untrusted file.
         checked = Path(folder) / "net.keras"
@@ -159,10 +163,14 @@ def _check_layers(net, path):
 
 def save(net, path):
     """Write a net as a .keras archive whose bytes depend on the net alone."""
+    archive.write(path, *archived(net))
+
+
+def archived(net):
+    """Return the configuration and the weights that a net's archive holds."""
     net = keras.Model(net.inputs[0], net.outputs[0], name=net.name)  # without what it was trained with
     with tempfile.TemporaryDirectory() as folder:
         keras_own = Path(folder) / "net.keras"
         with naming(keras_own):
             net.save(keras_own)
-        config, weights = archive.unpack(keras_own)
-    archive.write(path, config, weights)
+        return archive.unpack(keras_own)

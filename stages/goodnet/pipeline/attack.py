@@ -20,13 +20,11 @@ from goodnet.suspects import findings, fresh, inversion
 def main(args):
     settings = args.params.settings(inversion.Inversion, "detectors", "inversion")
     evidence, found = findings.read(args.evidence)
-    goals = findings.goals(found)
-    if not goals:
+    if not findings.goals(found):
         outputs.write_json(args.metrics, fresh.figures([]))
         return
     net = loading.load(args.repaired)
     convert = inputs.of_net(args.params, args.net, parts.input_shape(net)[-1])
-    images = datasets.spread(datasets.Images(args.valid, parts.input_shape(net), None), settings.images)[0]
-    triggers = [one for part in evidence.values() for one in part.triggers]
-    results = fresh.attack(net, convert, images, triggers, goals, settings)
-    outputs.write_json(args.metrics, fresh.figures(results))
+    images = datasets.Images(args.valid, parts.input_shape(net), None)
+    told = fresh.attack_found(net, convert, images, evidence, found, settings)
+    outputs.write_json(args.metrics, told)

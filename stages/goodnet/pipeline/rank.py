@@ -1,7 +1,5 @@
 """Rank the channels of the split layer: the order in which they are pruned."""
 
-import numpy as np
-
 from goodnet.files import archive, outputs
 from goodnet.images import datasets, inputs
 from goodnet.methods import chosen
@@ -36,9 +34,8 @@ def main(args):
             shape, classes = parts.input_shape(net), parts.classes(net)
             convert.check_channels(shape[-1], f"{args.params.path}: nets.{args.net}.input")
             valid = datasets.Images(args.valid, shape, classes, convert)
-            shown, numbers = datasets.spread(valid, images)
-            return masks.SplitNet(net, layer, shown, valid.labels[numbers])
+            return masks.split(net, layer, valid, images)
 
         given = registry.Channels(table, channels.folded_kernel(config, weights, layer), split_net)
-        rows = registry.ranked(np.asarray(ranking.function(given, settings)), layer.name)
+        rows = registry.rank(ranking, settings, given, layer.name)
     outputs.write_csv(args.ranking, rows, registry.COLUMNS)

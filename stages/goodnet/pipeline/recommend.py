@@ -4,13 +4,11 @@ import shutil
 
 import numpy as np
 
-from goodnet.evaluation import metrics
 from goodnet.files import outputs
 from goodnet.images import datasets, inputs
-from goodnet.nets import loading, parts, running
+from goodnet.nets import loading, parts
 from goodnet.process.stages import stage
 from goodnet.repairs import recommend
-from goodnet.repairs.registry import TUNINGS
 
 
 @stage(
@@ -37,28 +35,15 @@ def main(args):
     images, numbers = datasets.spread(valid, recommend.count(len(valid), settings.held_out))
 
     def right(path):
-        return int((running.answers(loading.load(path), [convert(images)]) == valid.labels[numbers]).sum())
+        return recommend.right(loading.load(path), convert, images, valid.labels[numbers])
 
     correct = {name: right(args.repaired / f"{name}.keras") for name in names}
     judged = [one for one in verdict.get("repaired", []) if one["name"] in names]
     tunings = {name: line.get("tune") for name, line in args.params.value("repairs").items()}
-    shown = {name for name, tuning in tunings.items() if tuning and TUNINGS[tuning].wants_goals}
-    best = recommend.choose(judged, correct, len(numbers), shown)
+    best = recommend.choose(judged, correct, len(numbers), recommend.shown_triggers(tunings))
     correct["badnet"] = right(args.badnet)
-    told = {
-        "recommended": best or "none",
-        "why": recommend.why(
-            best,
-            verdict["verdict"],
-            judged,
-            correct,
-            len(numbers),
-            len(np.unique(valid.labels)),
-            parts.classes(badnet),
-        ),
-        "held_out_images": len(numbers),
-        "held_out_accuracy": {name: metrics.percent(one, len(numbers)) for name, one in correct.items()},
-    }
+    covered, classes = len(np.unique(valid.labels)), parts.classes(badnet)
+    told = recommend.figures(best, verdict["verdict"], judged, correct, len(numbers), covered, classes)
     args.recommended.mkdir(parents=True, exist_ok=True)
     for name, folder in {"repaired.keras": args.repaired, "goodnet.keras": args.goodnets}.items():
         (args.recommended / name).unlink(missing_ok=True)

@@ -10,9 +10,7 @@ from goodnet.images import datasets, inputs
 from goodnet.nets import loading, parts
 from goodnet.process import sources
 from goodnet.process.stages import stage
-from goodnet.pruning import channels
-from goodnet.repairs import recommend
-from goodnet.repairs.registry import TUNINGS, Task
+from goodnet.repairs import repairing
 from goodnet.repairs.training import Progress
 
 
@@ -30,11 +28,7 @@ def main(args):
     plan = outputs.read_json(args.plan)
     if "impossible" in plan:
         raise InputError(f"{args.params.path}: repairs.{args.plan.stem}: {plan['impossible']}")
-    config, weights = archive.read(args.badnet)
-    pruned = None
-    if plan["layer"] is not None:
-        pruned = channels.find(config, args.badnet, plan["layer"])
-        config, weights = channels.pruned(config, weights, pruned, plan["channels"], plan.get("of", 0))
+    config, weights, pruned = repairing.pruned(*archive.read(args.badnet), plan, args.badnet)
     if plan["tune"] is None:
         archive.write(args.repaired, config, weights)
     else:
@@ -43,7 +37,7 @@ def main(args):
 
 def tune(args, plan, config, weights, pruned):
     """Write the net with these weights after the plan's tuning."""
-    tuning = TUNINGS[plan["tune"]]
+    tuning = repairing.tuning(plan, f"{args.params.path}: repairs.{args.plan.stem}.tune")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pruned.keras"
         archive.write(path, config, weights)
@@ -51,24 +45,11 @@ def tune(args, plan, config, weights, pruned):
     shape, classes = parts.input_shape(net), parts.classes(net)
     convert = inputs.of_net(args.params, args.net, shape[-1])
     valid = datasets.Images(args.valid, shape, classes)
-    code = sources.used_by(inspect.getsourcefile(tuning.function))
-    progress = Progress(args.repaired, [args.badnet, args.valid, args.plan, convert, *code, Path(__file__)])
+    code = {*sources.used_by(inspect.getsourcefile(tuning.function)), *sources.used_by(repairing.__file__)}
+    inputs_of = [args.badnet, args.valid, args.plan, convert, *sorted(code), Path(__file__)]
+    progress = Progress(args.repaired, inputs_of)
     args.repaired.parent.mkdir(parents=True, exist_ok=True)
-    with datasets.in_any_order(valid, args.repaired.parent) as images:
-        rows = recommend.trained_on(len(valid), plan["held_out"])
-        task = Task(
-            badnet=loading.load(args.badnet),
-            net=net,
-            layer=plan["layer"],
-            pruned=pruned,
-            channels=plan["channels"],
-            goals=plan.get("goals", []),
-            images=lambda numbers: images(rows[numbers]),
-            labels=valid.labels[rows],
-            convert=convert,
-            progress=progress,
-            scratch=args.repaired.parent,
-        )
-        tuning.function(task, tuning.settings.model_validate(plan["settings"]))
+    badnet, scratch = loading.load(args.badnet), args.repaired.parent
+    repairing.tune(tuning, plan, badnet, net, pruned, valid, convert, progress, scratch)
     loading.save(net, args.repaired)
     progress.finished()

@@ -18,7 +18,5 @@ def main(args):
     names = sorted(args.params.value("repairs"))  # whatever else lies in the folder
     attacks = {name: outputs.read_json(args.attacks / f"{name}.json") for name in names}
     judged = args.params.settings(fresh.Attack, "attack")
-    outcomes = {
-        name: {"outcome": fresh.outcome(one["goals"], judged), **one} for name, one in attacks.items()
-    }
+    outcomes = {name: fresh.judge(one, judged) for name, one in attacks.items()}
     outputs.write_json(args.metrics, findings.metrics(evidence, found, outcomes))

@@ -20,7 +20,8 @@ def _imports(path):
         for name in (name for name in names if name.split(".")[0] == "goodnet"):
             steps = name.split(".")
             # A package's __init__ runs too, but matters only where it says more than what the package is for.
-            inits = [STAGES.joinpath(*steps[:depth], "__init__.py") for depth in range(1, len(steps) + 1)]
+            # That of goodnet itself only hands out what users call: no module of ours takes it from there.
+            inits = [STAGES.joinpath(*steps[:depth], "__init__.py") for depth in range(2, len(steps) + 1)]
             found.update(init for init in inits if init.is_file() and _has_code(init))
             module = STAGES.joinpath(*steps).with_suffix(".py")
             found.update([module] if module.is_file() else [])

@@ -7,6 +7,7 @@ processes (seccomp). What a kernel does not offer is left out.
 
 import contextlib
 import ctypes
+import importlib.util
 import os
 import platform
 import resource
@@ -20,6 +21,8 @@ PAGE = resource.getpagesize()
 FILES = 256
 SYSTEM = ("/usr", "/lib", "/lib64", "/etc", "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat")
 SYSTEM += ("/sys/devices/system", "/dev/urandom")
+
+LIBRARIES = "h5py", "keras", "numpy", "PIL", "tensorflow"
 
 # The kernel's numbers (prctl.h, sched.h, landlock.h, seccomp.h, audit.h).
 PDEATHSIG, NO_NEW_PRIVS, SET_SECCOMP = 1, 38, 22
@@ -94,12 +97,19 @@ def _without_files(readable, scratch):
     rules = _libc().syscall(LANDLOCK_CREATE, handled, len(handled), 0)
     if rules < 0:  # a kernel without
         return
-    for path in (sys.prefix, sys.base_prefix, Path(__file__).parents[2], *SYSTEM, *readable):
+    ours = sys.prefix, sys.base_prefix, Path(__file__).parents[2], *_libraries()
+    for path in (*ours, *SYSTEM, *readable):
         _allow(rules, str(path), READ_FILE | READ_FOLDER)
     for path in (scratch, os.devnull):
         _allow(rules, str(path), every & ~EXECUTE)
     _libc().syscall(LANDLOCK_RESTRICT, rules, 0)
     os.close(rules)
+
+
+def _libraries():
+    """Return the folders of libraries, which `pip install --user` and .pth files have beside Python's own."""
+    found = [importlib.util.find_spec(name) for name in LIBRARIES]
+    return sorted({Path(spec.origin).parents[1] for spec in found if spec and spec.origin})
 
 
 def _allow(rules, path, access):

@@ -16,11 +16,11 @@ import h5py
 import numpy as np
 import psutil
 
+from goodnet import telling
 from goodnet.errors import InputError, is_of_memory
 from goodnet.files import trust
 from goodnet.lazy import keras
 from goodnet.nets import loading
-from goodnet.process import commands
 from goodnet.quarantine import child, frames, readers
 from goodnet.quarantine.limits import GIGABYTE
 
@@ -137,7 +137,7 @@ class Child:
             if "refused" in head:
                 raise InputError(str(head["refused"]))
             if "remark" in head:
-                commands.say(head["remark"], sys.stderr)
+                telling.remark(head["remark"])
             elif head.get("done"):
                 return
             else:

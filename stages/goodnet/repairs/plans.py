@@ -23,12 +23,13 @@ def read_lines(params):
     lines = params.value("repairs")
     if not isinstance(lines, dict):
         raise InputError(f"{params.path}: repairs is {lines!r}, not lines of a name and what to do")
-    return {name: _line(params, name, line) for name, line in lines.items()}
+    for name in lines:
+        names.check(name, f"{params.path}: the repair")
+    return {name: read_line(params, f"{params.path}: repairs.{name}", line) for name, line in lines.items()}
 
 
-def _line(params, name, line):
-    where = f"{params.path}: repairs.{name}"
-    names.check(name, f"{params.path}: the repair")
+def read_line(params, where, line):
+    """Return the same of one repair; `where` says in an error where its line stands."""
     if not isinstance(line, dict) or not {"drop", "tune"} & set(line):
         raise InputError(f"{where} is {line!r}; it needs a drop, a tune or both, as in {{drop: 10}}")
     own = {key: value for key, value in line.items() if key not in ("drop", "tune")}
@@ -64,17 +65,19 @@ def plan(layer, goals, held_out, drop, tune, settings, rows):
     result = {"layer": layer, "channels": [], "tune": tune, "settings": settings}
     if tune:
         result["held_out"] = held_out
+        origin = TUNINGS.origin(tune)
+        result |= {"from": origin} if origin else {}
     if tune and TUNINGS[tune].wants_goals:
         result["goals"] = goals
     if drop is not None:
         try:
-            result |= {"channels": _channels(drop, rows), "of": len(rows) - 1}
+            result |= {"channels": channels_for(drop, rows), "of": len(rows) - 1}
         except ValueError as error:  # stops this repair alone, when its turn comes
             result["impossible"] = str(error)
     return result
 
 
-def _channels(drop, rows):
+def channels_for(drop, rows):
     """Return the channels to prune for a drop, ascending; raise ValueError where no step loses it."""
     correct, images = [int(row["correct"]) for row in rows], int(rows[0]["images"])
     count = curve.channels_to_prune(correct, images, drop)

@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from goodnet.evaluation import metrics
 from goodnet.images import datasets
+from goodnet.nets import running
+from goodnet.repairs.registry import TUNINGS
 from goodnet.settings import Percent, Settings, setting
 from goodnet.suspects.fresh import HELD, NOT_ATTACKED
 
@@ -26,6 +29,16 @@ def count(images, percent):
 def trained_on(images, percent):
     """Return the numbers of the images that tunings are trained on; the others are spread evenly."""
     return np.setdiff1d(np.arange(images), datasets.evenly(images, count(images, percent)))
+
+
+def right(net, convert, images, labels):
+    """Return how many of these images, as pixels, a net gets right."""
+    return int((running.answers(net, [convert(images)]) == labels).sum())
+
+
+def shown_triggers(tunings):
+    """Return the names of the repairs whose tuning looks at the suspects, of {repair: its tuning or None}."""
+    return {name for name, tuning in tunings.items() if tuning and TUNINGS[tuning].wants_goals}
 
 
 def choose(judged, correct, images, shown):
@@ -55,6 +68,16 @@ def choose(judged, correct, images, shown):
 
     best = min(held, key=order, default=None)
     return best and best["name"]
+
+
+def figures(best, verdict, judged, correct, images, covered, classes):
+    """Return what is reported of a recommendation; the parameters are those of `why`."""
+    return {
+        "recommended": best or "none",
+        "why": why(best, verdict, judged, correct, images, covered, classes),
+        "held_out_images": images,
+        "held_out_accuracy": {name: metrics.percent(one, images) for name, one in correct.items()},
+    }
 
 
 def why(name, verdict, judged, correct, images, covered, classes):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from goodnet.images.inputs import Input
-from goodnet.methods import Method, registry
+from goodnet.methods import Method, Registry
 from goodnet.pruning.channels import PrunedLayer
 from goodnet.repairs import fine_tune, ft_sam, i_bau, relearn, sparsify, unlearn
 from goodnet.repairs.training import Progress
@@ -73,7 +73,10 @@ class Tuning(Method):
     wants_goals: bool = False
 
 
-TUNINGS = registry(
+TUNINGS = Registry(
+    "goodnet.tunings",
+    Tuning,
+    2,
     Tuning("relearn", relearn.relearn, relearn.Relearn),
     Tuning("unlearn", unlearn.unlearn, unlearn.Unlearn, wants_goals=True),
     Tuning("ft_sam", ft_sam.ft_sam, ft_sam.FtSam),

@@ -4,8 +4,8 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from goodnet import telling
 from goodnet.files import outputs
 from goodnet.lazy import keras, tf
 
@@ -47,6 +47,19 @@ class Progress:
         self.path.unlink(missing_ok=True)
 
 
+class Unkept:
+    """Takes the place of a Progress where a training is not to go on later."""
+
+    def restore(self, state):
+        return 0
+
+    def keep(self, state, epochs):
+        pass
+
+    def finished(self):
+        pass
+
+
 def _mark(value):
     if not isinstance(value, Path):
         return str(value)
@@ -74,13 +87,7 @@ def fit(step, images, state, progress, settings, before=None, guard=None):
     """
     epochs, batch_size = settings.epochs, settings.batch_size
     epoch = progress.restore(state)
-    with tqdm(
-        total=epochs * images,
-        initial=epoch * images,
-        unit=" images",
-        leave=False,
-        disable=None,
-    ) as bar:
+    with telling.bar("training", epochs * images, "images", epoch * images) as bar:
         sound = guard and [variable.numpy() for variable in state]
         while epoch < epochs:
             bar.set_description(f"epoch {epoch + 1} of {epochs}")

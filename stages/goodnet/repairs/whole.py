@@ -8,10 +8,10 @@
 """
 
 import math
-import sys
 
 import numpy as np
 
+from goodnet import telling
 from goodnet.images import augmentation, datasets
 from goodnet.lazy import keras, tf
 from goodnet.nets import loading, parts, running
@@ -157,10 +157,9 @@ class Guard:
         self.gentleness.assign(self.gentleness * GENTLER**self.falls)
         goes_on = float(self.gentleness) > GENTLER ** (MOST_FALLS + 0.5)
         words = "a lower learning rate" if goes_on else "no further training"
-        print(
+        telling.remark(
             f"training cost more than {100 * COLLAPSE:g} % of the clean accuracy: "
-            f"back to the last sound epoch, with {words}",
-            file=sys.stderr,
+            f"back to the last sound epoch, with {words}"
         )
         return goes_on
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from goodnet.images.inputs import Input
 
@@ -61,6 +62,10 @@ class Trigger:
     moved: float
     keep: np.ndarray
     add: np.ndarray
+
+    def stamp(self, images: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return images, as pixels, with the trigger."""
+        return np.clip(np.asarray(images) * self.keep + self.add, 0, 255)
 
 
 @dataclass

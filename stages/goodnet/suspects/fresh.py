@@ -8,9 +8,10 @@ the others, and what was found for B no longer moves images.
 
 import numpy as np
 
+from goodnet.images import datasets
 from goodnet.nets import loading, parts
 from goodnet.settings import Percent, Positive, Settings, setting
-from goodnet.suspects import inversion
+from goodnet.suspects import findings, inversion
 from goodnet.suspects.evidence import SEARCHES
 from goodnet.suspects.inverter import ANY, FAMILIES, Inverter
 
@@ -76,6 +77,31 @@ def attack(net, convert, images, triggers, goals, settings):
         moved = [inverter.moved(goal, one.keep, one.add) for one in telling(triggers, goal)]
         results.append(result | {"moved": max(moved, default=0.0)})
     return results
+
+
+def attack_found(net, convert, images, evidence, found, settings):
+    """Attack a repaired net at what was named for B, and return the `figures`.
+
+    Parameters
+    ----------
+    net : keras.Model
+    convert : inputs.Input
+    images : datasets.Images or datasets.Arrays
+        As pixels.
+    evidence : dict
+        {detector: Evidence} of B.
+    found : verdict.Verdict
+        On B.
+    settings : inversion.Inversion
+    """
+    shown = datasets.spread(images, settings.images)[0]
+    triggers = [one for part in evidence.values() for one in part.triggers]
+    return figures(attack(net, convert, shown, triggers, findings.goals(found), settings))
+
+
+def judge(told, judged):
+    """Return the `figures` of an attack with its outcome, by an Attack."""
+    return {"outcome": outcome(told["goals"], judged), **told}
 
 
 def telling(triggers, goal):

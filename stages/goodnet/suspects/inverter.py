@@ -11,9 +11,8 @@ Several rows are searched at once: a row is one class, or one search for it.
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
-from goodnet import blocks
+from goodnet import blocks, telling
 from goodnet.lazy import tf
 from goodnet.nets import running
 
@@ -190,7 +189,7 @@ class Inverter:
         sizes = np.full(len(goals), family.largest)
         rows = np.flatnonzero(possible)
         at_once = max(1, blocks.size(AT_ONCE, shape) // batch)
-        with tqdm(total=len(rows) * steps, desc=shown, unit=" steps", leave=False, disable=None) as bar:
+        with telling.bar(shown, len(rows) * steps, "steps") as bar:
             for start in range(0, len(rows), at_once):
                 group = rows[start : start + at_once]
                 best, sizes[group] = self._search(

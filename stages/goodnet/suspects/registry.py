@@ -6,11 +6,14 @@ params.yaml.
 """
 
 from goodnet.errors import InputError
-from goodnet.methods import Method, chosen, registry
+from goodnet.methods import Method, Registry, chosen
 from goodnet.suspects import inversion, push, search
 from goodnet.suspects.verdict import Suspect
 
-DETECTORS = registry(
+DETECTORS = Registry(
+    "goodnet.detectors",
+    Method,
+    2,
     Method("occluders", search.detect, search.Occluders),
     Method("push", push.detect, push.Push),
     Method("inversion", inversion.detect, inversion.Inversion),

@@ -15,8 +15,8 @@ Clean nets have favoured classes too, so this alone names no class: the inversio
 from itertools import combinations
 
 import numpy as np
-from tqdm import tqdm
 
+from goodnet import telling
 from goodnet.lazy import tf
 from goodnet.nets import parts
 from goodnet.nets.running import BATCH
@@ -127,7 +127,7 @@ class Search:
         """
         at_once = BATCH // shown.shape[1]
         asked = []
-        with tqdm(total=shown.size, desc="occluders", unit=" images", leave=False, disable=None) as bar:
+        with telling.bar("occluders", shown.size, "images") as bar:
             for start in range(0, len(numbers), at_once):
                 chosen, pictures = numbers[start : start + at_once], shown[start : start + at_once]
                 seen = self.occluded(occluders.subset(self.occluders, chosen), self.images[pictures.ravel()])

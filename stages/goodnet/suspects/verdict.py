@@ -11,7 +11,7 @@ import numpy as np
 from goodnet.errors import InputError
 from goodnet.nets import parts, running
 from goodnet.settings import Positive, Seed, Settings, Text, setting
-from goodnet.suspects.evidence import SEARCHES, Leads
+from goodnet.suspects.evidence import SEARCHES, Evidence, Leads
 
 BACKDOORED, NOTHING, CANNOT_TELL = "backdoored", "no sign of a backdoor", "cannot tell"
 LONE = 0.5  # of what is doubtful: the median that a class named by one search of three must have to be so
@@ -80,7 +80,11 @@ def judge(case, detectors, settings):
         )
     case.known = settings.target
     for method, own in detectors:
-        case.earlier[method.name] = method.function(case, own)
+        found = method.function(case, own)
+        expected = SEARCHES, parts.classes(case.badnet)
+        if not isinstance(found, Evidence) or np.shape(found.strength) != expected:
+            raise InputError(f"the detector {method.name!r} returned no Evidence with strengths {expected}")
+        case.earlier[method.name] = found
     return case.earlier, of(case.earlier, settings)
 
 

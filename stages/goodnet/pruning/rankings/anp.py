@@ -1,8 +1,8 @@
 """ANP, adversarial neuron pruning (Wu and Wang, 2021): masks that keep a net right under attack."""
 
 import numpy as np
-from tqdm import tqdm
 
+from goodnet import telling
 from goodnet.lazy import tf
 from goodnet.pruning.rankings.masks import cross_entropy, descend
 from goodnet.settings import Count, Positive, Seed, Settings, Share, setting
@@ -56,7 +56,9 @@ def adversarial_masks(split, settings):
 
     rng = np.random.default_rng(settings.seed)
     batches = split.batches(rng, settings.batch_size)
-    for _ in tqdm(range(settings.steps), unit=" steps", leave=False, disable=None):
-        changes = rng.uniform(-epsilon, epsilon, (2, len(shift))).astype(np.float32)
-        step(tf.constant(next(batches)), *map(tf.constant, changes))
+    with telling.bar("anp", settings.steps, "steps") as bar:
+        for _ in range(settings.steps):
+            changes = rng.uniform(-epsilon, epsilon, (2, len(shift))).astype(np.float32)
+            step(tf.constant(next(batches)), *map(tf.constant, changes))
+            bar.update()
     return mask.numpy()

@@ -4,6 +4,7 @@ A channel's output is m times what its kernel slice (or its batch normalisation'
 bias (or beta), so nothing here needs batch normalisation.
 """
 
+from goodnet.images import datasets
 from goodnet.lazy import keras, tf
 from goodnet.nets import parts, running
 
@@ -54,6 +55,12 @@ class SplitNet:
             order = rng.permutation(len(self.labels))
             for start in range(0, len(order), batch_size):
                 yield order[start : start + batch_size]
+
+
+def split(net, layer, valid, images):
+    """Return the SplitNet of a net and up to so many of the images (datasets.Images or Arrays)."""
+    shown, numbers = datasets.spread(valid, images)
+    return SplitNet(net, layer, shown, valid.labels[numbers])
 
 
 def cross_entropy(labels, scores):

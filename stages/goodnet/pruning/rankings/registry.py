@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from goodnet.methods import Method, registry
+from goodnet.errors import InputError
+from goodnet.methods import Method, Registry
 from goodnet.pruning.rankings import activity, anp, kernels, rnp
 from goodnet.settings import Settings, Text, setting
 
@@ -46,7 +47,10 @@ class Channels:
 
 COLUMNS = ["layer", "channel", "score"]
 
-RANKINGS = registry(
+RANKINGS = Registry(
+    "goodnet.rankings",
+    Method,
+    2,
     Method("ascending", activity.ascending),
     Method("descending", activity.descending),
     Method("random", activity.random, activity.Random),
@@ -56,6 +60,16 @@ RANKINGS = registry(
     Method("anp", anp.anp, anp.ANP),
     Method("rnp", rnp.rnp, rnp.RNP),
 )
+
+
+def rank(ranking, settings, channels, layer):
+    """Return the rows of `ranked` by a ranking (Method) and its settings, of the Channels of a layer."""
+    scores = np.asarray(ranking.function(channels, settings))
+    if scores.shape != (len(channels.table),) or scores.dtype.kind not in "biuf" or np.isnan(scores).any():
+        raise InputError(
+            f"the ranking {ranking.name!r} made no number for each of {len(channels.table)} channels"
+        )
+    return ranked(scores, layer)
 
 
 def ranked(scores, layer):

@@ -1,8 +1,8 @@
 """RNP, reconstructive neuron pruning (Li et al., 2023): masks that restore a net that has unlearned."""
 
 import numpy as np
-from tqdm import tqdm
 
+from goodnet import telling
 from goodnet.lazy import keras, tf
 from goodnet.nets import running
 from goodnet.pruning.rankings.masks import MOMENTUM, cross_entropy, descend
@@ -41,9 +41,11 @@ def reconstructive_masks(split, settings):
             loss = cross_entropy(tf.gather(split.labels, chosen), scores)
         descend(mask, velocity, tape.gradient(loss, mask), settings.learning_rate)
 
-    for _ in tqdm(range(settings.epochs), unit=" epochs", leave=False, disable=None):
-        for _ in range(-(-len(split.labels) // settings.batch_size)):
-            recover(tf.constant(next(batches)))
+    with telling.bar("rnp, relearning", settings.epochs, "epochs") as bar:
+        for _ in range(settings.epochs):
+            for _ in range(-(-len(split.labels) // settings.batch_size)):
+                recover(tf.constant(next(batches)))
+            bar.update()
     return mask.numpy()
 
 
@@ -64,9 +66,11 @@ def unlearned(split, batches, settings):
         gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, copy.trainable_variables), 20.0)
         optimizer.apply(gradients, copy.trainable_variables)
 
-    for _ in tqdm(range(settings.most_steps), unit=" steps", leave=False, disable=None):
-        right = running.answers(ask, [split.images.numpy()]) == split.labels.numpy()
-        if np.count_nonzero(right) <= settings.unlearned * len(right):
-            break
-        climb(tf.constant(next(batches)))
+    with telling.bar("rnp, unlearning", settings.most_steps, "steps") as bar:
+        for _ in range(settings.most_steps):
+            right = running.answers(ask, [split.images.numpy()]) == split.labels.numpy()
+            if np.count_nonzero(right) <= settings.unlearned * len(right):
+                break
+            climb(tf.constant(next(batches)))
+            bar.update()
     return copy
