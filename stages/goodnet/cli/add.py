@@ -156,7 +156,7 @@ def run(args):
         convert = prepare(args, staged.path, models / "badnet.keras", files, params)
         staged.make_ready([*list(files)[:2], data / "poisoned", models / "badnet.keras"], args.name, convert)
         staged.place()
-    print("make repro")
+    print("make repro" if (folder / "Makefile").exists() else "dvc repro report")
     print(f"git add -A && git commit -m 'Repair {args.name}'")
 
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "classify": ("goodnet.cli.classify", "ask a net for the classes of image files"),
     "eval": ("goodnet.cli.evaluate", "clean accuracy and attack success of a net, in percent"),
     "page": ("goodnet.cli.page", "put several experiments into one page, to compare them"),
+    "init": ("goodnet.cli.init", "make a folder a project, or bring a project up to date"),
     "add": ("goodnet.cli.add", "add a net and its images to a project, checked"),
     "import": ("goodnet.cli.import_images", "turn a folder of images into an HDF5 file"),
     "completion": ("goodnet.cli.completion", "print a script for tab completion"),
@@ -31,7 +32,7 @@ exit codes, the same for every command:
   3  suspect only: cannot tell
 Ctrl-C ends a command by SIGINT.
 
-The repair itself is a DVC pipeline: make repro, in a clone of the project.
+The repair itself is a DVC pipeline, in a project: goodnet init FOLDER && cd FOLDER && dvc repro report
 """
 
 

@@ -111,7 +111,7 @@ def reproduce(args, paths, recommended, lines, plans, order):
         blocks["rankings"] = {order: args.params.value("rankings", order)}
     files = [args.badnet_file, args.valid, *paths.values(), args.evidence, *sorted(args.used.iterdir())]
     poisoned = [path for name, path in paths.items() if name != "clean"]
-    words = [["make", "repro"], ["goodnet", "suspect", args.badnet_file, args.valid]]
+    words = [["dvc", "repro", "report"], ["goodnet", "suspect", args.badnet_file, args.valid]]
     if recommended != "none" and poisoned:
         both = args.badnet_file, args.used / "repaired.keras"
         words.append(["goodnet", "eval", args.test, poisoned[0], *both])
