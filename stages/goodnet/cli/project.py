@@ -31,7 +31,9 @@ def needed(given=None):
     """Return the project's folder; raise InputError where there is none."""
     folder = find(given)
     if folder is None:
-        raise InputError("no project here or above; say --project FOLDER, one with dvc.yaml and params.yaml")
+        raise InputError(
+            "no project here or above: goodnet init FOLDER makes one, --project FOLDER names one"
+        )
     return folder
 
 

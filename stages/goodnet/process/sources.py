@@ -50,6 +50,7 @@ def needed_by(path):
     return sorted({*modules, *(file for module in modules for file in _named_beside(module))})
 
 
+@functools.cache
 def _named_beside(module):
     """Return the files beside a module that it names and that are no modules."""
     nodes = ast.walk(ast.parse(module.read_text(encoding="utf-8")))

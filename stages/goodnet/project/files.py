@@ -22,13 +22,13 @@ SCRIPT = '''\
 
 import sys
 
-# Stands for the code of goodnet that this stage runs: where that changes, so does this file, and DVC reruns it.
+# Stands for the code of goodnet that this stage runs: another code, another file, and DVC runs the stage again.
 CODE = "{code}"
 
 try:
     from goodnet.project import scripts
 except ModuleNotFoundError:
-    sys.exit(f"error: {{sys.executable}}: this Python has no goodnet, or an older one; activate its environment")
+    sys.exit(f"error: {{sys.executable}}: has no goodnet, or an older one; activate the right environment")
 
 if __name__ == "__main__":
     scripts.run("{stage}", CODE, __file__)

@@ -57,8 +57,8 @@ def upgrade(folder):
     made, texts = made_by.read(folder), files.texts()
     if made is None:
         raise InputError(
-            f"{folder}: was not made by goodnet init: it has no {made_by.FILE}; a clone of goodnet's repository "
-            "is brought up to date by git pull"
+            f"{folder}: was not made by goodnet init: it has no {made_by.FILE}; a clone of goodnet's own "
+            "repository is brought up to date by git pull"
         )
     wanted = _changes(folder, texts, made[1], f"was edited after goodnet {made[0]} wrote it")
     params = folder / "params.yaml"
@@ -176,7 +176,7 @@ def _git(folder, *words):
 
 
 def _with_missing(params, text):
-    """Return params.yaml with the blocks that it lacks, None where it has all, and a line on missing names."""
+    """Return params.yaml with the blocks it lacks, None where it has all, and lines on missing names."""
     own = files.copied("params.yaml")
     ours = yaml.safe_load(own)
     starts = [found.start() for found in re.finditer(r"^\w", own, re.M)]
