@@ -1,9 +1,10 @@
-"""Build the wheel and the sdist into dist/. The same files and the same commit give the same bytes.
+"""Build the wheel and the sdist into dist/, or another folder. The same files and the same commit give the same bytes.
 
 They hold what git knows of the package, and nothing else that lies about. The setuptools that is installed
 builds them, offline.
 """
 
+import argparse
 import gzip
 import io
 import os
@@ -57,6 +58,9 @@ def plain(sdist, stamp):
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("dist"))
+    folder = parser.parse_args().folder
     commit = ["git", "log", "-1", "--format=%ct"]
     stamp = (
         os.environ.get("SOURCE_DATE_EPOCH")
@@ -68,10 +72,10 @@ def main():
         copied(source)
         paths = [built(kind, source, made, stamp) for kind in ("sdist", "wheel")]
         paths[0].write_bytes(plain(paths[0], stamp))
-        (ROOT / "dist").mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for path in paths:
-            shutil.copyfile(path, ROOT / "dist" / path.name)
-            print(f"dist/{path.name}")
+            shutil.copyfile(path, folder / path.name)
+            print(folder / path.name)
 
 
 if __name__ == "__main__":

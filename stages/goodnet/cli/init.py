@@ -1,12 +1,13 @@
 """Make a folder a project: a DVC pipeline that repairs nets, with the code of the installed goodnet.
 
-It has dvc.yaml, params.yaml, .gitignore and stages, and becomes a git repository if it is in none. The demo is
-in it: `dvc repro report` runs at once. `goodnet add` puts nets of yours into it. Files that are there already
-are left as they are; where one is in the way, nothing is changed.
+It has dvc.yaml, params.yaml, .gitignore and stages, and becomes a git repository if it is in none.
+The demo is in it: `dvc repro report` runs at once. `goodnet add` puts nets of yours into it. Files
+that are there already are left as they are; where one is in the way, nothing is changed.
 
-With --upgrade a project that another version of goodnet made is brought up to date: what is new in dvc.yaml is
-written, and the scripts of those stages whose code has changed, so that DVC reruns exactly these. Values in
-params.yaml stay; blocks that it lacks are added. A file that you edited is never written over."""
+With --upgrade a project that another version of goodnet made is brought up to date: what is new in
+dvc.yaml is written, and the scripts of those stages whose code has changed, so that DVC reruns
+exactly these. Values in params.yaml stay; blocks that it lacks are added. A file that you edited is
+never written over."""
 
 import shlex
 import shutil

@@ -32,7 +32,10 @@ exit codes, the same for every command:
   3  suspect only: cannot tell
 Ctrl-C ends a command by SIGINT.
 
-The repair itself is a DVC pipeline, in a project: goodnet init FOLDER && cd FOLDER && dvc repro report
+goodnet help COMMAND, or goodnet COMMAND --help, says what a command does, with examples.
+
+The repair itself is a DVC pipeline, in a project:
+  goodnet init FOLDER && cd FOLDER && dvc repro report
 """
 
 
@@ -58,6 +61,8 @@ def main(words=None):
     if not words:
         parser().print_help()
         return None
+    if words[0] == "help":
+        words = [*words[1:], "--help"]
     name = words[0]
     if not name.startswith("-") and name not in COMMANDS:
         (near,) = difflib.get_close_matches(name, COMMANDS, 1) or [None]

@@ -22,7 +22,7 @@ SCRIPT = '''\
 
 import sys
 
-# Stands for the code of goodnet that this stage runs: another code, another file, and DVC runs the stage again.
+# Stands for the code of goodnet that this stage runs: where that changes, DVC runs the stage again.
 CODE = "{code}"
 
 try:
