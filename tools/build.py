@@ -1,7 +1,7 @@
-"""Build the wheel and the sdist into dist/, or another folder. The same files and the same commit give the same bytes.
+"""Build the wheel and the sdist into dist/, or another folder.
 
-They hold what git knows of the package, and nothing else that lies about. The setuptools that is installed
-builds them, offline.
+The same files and the same commit give the same bytes. They hold what git knows of the package, and nothing
+else that lies about. The setuptools that is installed builds them, offline.
 """
 
 import argparse
