@@ -100,7 +100,7 @@ class Environment:
 
     def __init__(self, path, python):
         self.path = path
-        # As a user has it: nothing of the environment that runs the tests is found, modules are compiled once.
+        # As a user has it: what runs the tests is not found, and modules are compiled once.
         self.environment = {name: value for name, value in os.environ.items() if name not in UNSET}
         self.environment |= {"PATH": f"{path / 'bin'}{os.pathsep}/usr/bin{os.pathsep}/bin"}
         self.run(python, "-m", "venv", path)
