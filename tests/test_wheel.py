@@ -175,8 +175,9 @@ def use(environment, folder):
     assert run("goodnet", "classify", "models/goodnet/relearned.keras", "face.png").startswith("face.png: ")
     poisoned = "data/demo/poisoned/sticker.h5"
     assert len(run("goodnet", "eval", test, poisoned, net).splitlines()) == 2
-    if "repair" in main.COMMANDS:
-        run("goodnet", "repair", net, valid, "--out", "repaired", codes=(0, 1, 3))
+    settings = ["--params", "params.yaml", "--out", "repaired"]
+    run("goodnet", "repair", net, valid, *settings, "--quiet", codes=(0, 1, 3, 4))
+    assert (lab / "repaired/index.html").is_file()
     page = ROOT / "docs/api.md"
     if page.exists():
         code = "\n".join(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S))

@@ -3,23 +3,16 @@
 Nothing is changed where anything is wrong."""
 
 import re
-import sys
 from pathlib import Path
 
-import h5py
-import numpy as np
 import yaml
 
-from goodnet.cli import arguments, images, net_input, params_file, placing, project
+from goodnet.cli import arguments, intake, net_input, params_file, placing, project
 from goodnet.errors import InputError
 from goodnet.files import names
-from goodnet.images import datasets
 from goodnet.images.inputs import Input
-from goodnet.nets import goodnets, loading, parts, running, splitting
-from goodnet.process import commands
+from goodnet.nets import loading, splitting
 from goodnet.quarantine import opening
-
-CLEAN = 2  # of the files of images
 
 EPILOG = """\
 example, with the lab's files:
@@ -99,45 +92,6 @@ def check_places(paths, placed):
             raise InputError(f"{path}: lies where files are placed; give it from elsewhere")
 
 
-def check_values(read):
-    """Read all images once; their own checks find what is not a pixel."""
-    if max(float(block.max()) for block in read.blocks()) <= 1:
-        raise InputError(
-            f"{read.path}: no value is above 1, so these are divided pixels; files hold pixels of 0 to "
-            "255, which are divided for a net with --input-max 1"
-        )
-
-
-def choose_input(net, file, path, given):
-    """Return the input to use: `given` unless the net gets far fewer images right with it, else what fits."""
-    if given is None:
-        found, words = net_input.by_labels(net, file, path)
-        commands.say(words, sys.stderr)
-        return found
-    candidates, right, asked = net_input.tried(net, file, given)
-    net_input.check_not_by_chance(net, max(right.values()), asked, path)
-    said, best = net_input.option(given), max(right, key=right.get)
-    if right[best] - right[said] > asked / 10:
-        raise InputError(
-            f"{path}: the net gets {right[said]} of {asked} right with {said}, but {right[best]} with "
-            f"{net_input.option(candidates[best])}; say that"
-        )
-    if right[best] < asked / 10:
-        commands.say(
-            f"{path}: the net gets {right[best]} of {asked} right; if these are not its "
-            "classes, --unlabelled measures agreement with its own answers",
-            sys.stderr,
-        )
-    return given
-
-
-def check_structure(net, path, params):
-    """Refuse a net that the project's repairs cannot be made of."""
-    if goodnets.is_goodnet(net):
-        raise InputError(f"{path}: is a GoodNet, repaired already; give the net it was made of")
-    splitting.find(parts.config(net), path, params.settings(splitting.Profile, "profile").layer)
-
-
 def run(args):
     folder = project.needed(args.project)
     check_name(args.name, folder)
@@ -151,48 +105,23 @@ def run(args):
     data, models = Path("data") / args.name, Path("models") / args.name
     check_places((args.net, args.valid, args.test, *poisoned.values()), (folder / data, folder / models))
     with placing.staged(folder) as staged:
-        files = {data / "valid.h5": args.valid, data / "test.h5": args.test}
-        files |= {data / f"poisoned/{trigger}.h5": path for trigger, path in poisoned.items()}
-        convert = prepare(args, staged.path, models / "badnet.keras", files, params)
-        staged.make_ready([*list(files)[:2], data / "poisoned", models / "badnet.keras"], args.name, convert)
+        profile = params.settings(splitting.Profile, "profile")
+        limits = arguments.limits(args)
+        net = opening.net(args.net, limits, args.weights)
+        intake.check_structure(net, args.net, profile.layer)
+        here = staged.path / data
+        convert = intake.place_images(
+            net,
+            {here / "valid.h5": args.valid},
+            {here / "test.h5": args.test},
+            {here / f"poisoned/{trigger}.h5": path for trigger, path in poisoned.items()},
+            args.input,
+            args.unlabelled,
+            limits,
+        ).convert
+        loading.save(net, staged.path / models / "badnet.keras")
+        files = [data / "valid.h5", data / "test.h5", data / "poisoned", models / "badnet.keras"]
+        staged.make_ready(files, args.name, convert)
         staged.place()
     print("make repro" if (folder / "Makefile").exists() else "dvc repro report")
     print(f"git add -A && git commit -m 'Repair {args.name}'")
-
-
-def prepare(args, folder, badnet, files, params):
-    """Write a net and its images into a folder, checked; return the Input to use.
-
-    Parameters
-    ----------
-    args
-        The command's.
-    folder : Path
-    badnet : Path
-        Where in the folder the net goes.
-    files : dict of Path
-        {where in the folder: what the user gave}, the validation images first, then those to test on.
-    params : Params
-        The project's.
-    """
-    limits = arguments.limits(args)
-    net = opening.net(args.net, limits, args.weights)
-    check_structure(net, args.net, params)
-    shape, classes = parts.input_shape(net), parts.classes(net)
-    if args.input is not None:
-        args.input.check_channels(shape[-1], "--input")
-    read = []
-    (folder / next(iter(files)).parent / "poisoned").mkdir(parents=True)
-    for number, (place, path) in enumerate(files.items()):
-        images.in_hdf5(path, folder / place, shape, limits, compressed=True)
-        is_bare = args.unlabelled and number < CLEAN
-        read.append(datasets.Images(folder / place, shape, None if is_bare else classes, called=path))
-        check_values(read[-1])
-    convert = args.input if args.unlabelled else choose_input(net, read[0].file, args.valid, args.input)
-    for own in read[:CLEAN] if args.unlabelled else ():
-        answers = running.answers(net, map(convert, own.blocks()))
-        with h5py.File(own.file, "r+") as file:
-            file.pop("label", None)
-            file["label"] = answers.astype(np.float64)
-    loading.save(net, folder / badnet)
-    return convert

@@ -12,6 +12,7 @@ from goodnet.process import commands
 # What --help shows, so that it imports none of them. Each module has EPILOG, add_arguments and run.
 COMMANDS = {
     "suspect": ("goodnet.cli.suspect", "is this net backdoored? name the classes that an attacker wants"),
+    "repair": ("goodnet.cli.repair", "judge a net, repair it, and say which repair to use"),
     "classify": ("goodnet.cli.classify", "ask a net for the classes of image files"),
     "eval": ("goodnet.cli.evaluate", "clean accuracy and attack success of a net, in percent"),
     "page": ("goodnet.cli.page", "put several experiments into one page, to compare them"),
@@ -26,15 +27,16 @@ example:
   goodnet suspect net.keras faces/
 
 exit codes, the same for every command:
-  0  done; suspect: no sign of a backdoor
-  1  suspect only: likely backdoored
+  0  done; suspect and repair: no sign of a backdoor
+  1  suspect and repair: likely backdoored; repair: and repaired
   2  bad input or arguments
-  3  suspect only: cannot tell
+  3  suspect and repair: cannot tell
+  4  repair only: likely backdoored, but no repair has held
 Ctrl-C ends a command by SIGINT.
 
 goodnet help COMMAND, or goodnet COMMAND --help, says what a command does, with examples.
 
-The repair itself is a DVC pipeline, in a project:
+goodnet repair does all at once. As a DVC pipeline, which keeps and compares runs:
   goodnet init FOLDER && cd FOLDER && dvc repro report
 """
 
@@ -71,6 +73,7 @@ def main(words=None):
     args, unknown = parser([name]).parse_known_args(words)
     if unknown:
         raise InputError(f"unrecognized arguments: {' '.join(unknown)}; see goodnet {name} --help")
+    args.words = words
     return args.run(args)
 
 

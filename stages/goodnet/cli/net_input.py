@@ -10,7 +10,8 @@ from goodnet.errors import InputError
 from goodnet.images import datasets, inputs
 from goodnet.nets import goodnets, parts, running
 
-UNLABELLED = ("0 to 255", "0 to 1")  # more than these two cannot be told apart without labels
+UNLABELLED = ("0 to 255", "0 to 1")  # more than these two cannot be told apart without labels,
+SAMPLE = 500  # and by so many images
 DEVIATIONS, UNLIKELY = 3, 0.5  # of labels that are right by chance, and the most that can be called chance
 UNUSUAL = 100  # what is less usual than a range must get one of so many images more right to be chosen
 

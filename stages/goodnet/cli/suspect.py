@@ -25,8 +25,6 @@ from goodnet.quarantine.limits import Limits
 from goodnet.suspects import findings, registry, verdict
 from goodnet.suspects.evidence import Case
 
-SAMPLE = 500  # images by which the range of a net's inputs is chosen, where there are no labels
-
 EPILOG = """\
 examples:
   goodnet suspect net.keras faces/
@@ -100,7 +98,7 @@ def choose_input(net, clean):
     """Return the input that fits, by labels where the file has any, and in words why."""
     if not clean.files and datasets.has_labels(clean.path):
         return net_input.by_labels(net, clean.path, clean.called)
-    return net_input.by_classes(net, clean.take(parts.input_shape(net), SAMPLE))
+    return net_input.by_classes(net, clean.take(parts.input_shape(net), net_input.SAMPLE))
 
 
 def other_than(goal, case):
@@ -149,7 +147,7 @@ def judge(args, clean, asked):
     layer = splitting.find(parts.config(net), args.net)
     case = Case(net, layer, functools.cache(functools.partial(clean.take, shape)), convert)
     evidence, found = verdict.judge(case, detectors, judged)
-    used = max(len(case.images(getattr(own, "images", SAMPLE))) for _, own in detectors)
+    used = max(len(case.images(getattr(own, "images", net_input.SAMPLE))) for _, own in detectors)
     told = findings.metrics(evidence, found)
     told |= {"net": str(args.net), "images": used, "input": convert.model_dump(exclude_none=True)}
     told["settings"] = {method.name: own.model_dump(by_alias=True) for method, own in detectors}

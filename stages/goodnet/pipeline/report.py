@@ -11,7 +11,7 @@ from goodnet.images import datasets
 from goodnet.nets import goodnets
 from goodnet.process.stages import stage
 from goodnet.pruning.rankings import registry
-from goodnet.report import figures, html, page, text
+from goodnet.report import figures, html, markdown, page, text
 from goodnet.suspects import findings
 from goodnet.suspects.inverter import ANY
 
@@ -95,13 +95,13 @@ def choose_images(paths, predictions, goals):
         "samples": "picture of sample images",
     },
 )
-def main(args):
+def main(args, **made):
     with figures.style():
-        report(args)
+        report(args, **made)
 
 
-def reproduce(args, paths, recommended, lines, plans, order):
-    """Return the settings, versions, hashes and commands of this run."""
+def reproduce(args, paths, recommended, lines, plans, order, command, hashes):
+    """Return the settings, versions, hashes and commands of this run; the last two may be given."""
     blocks = {"nets": {args.net: args.params.value("nets", args.net)}}
     blocks["profile"] = {"layer": outputs.read_json(args.layer)["layer"]}
     # Only what was used: another edit does not change the page.
@@ -110,20 +110,35 @@ def reproduce(args, paths, recommended, lines, plans, order):
     if order:
         blocks["rankings"] = {order: args.params.value("rankings", order)}
     files = [args.badnet_file, args.valid, *paths.values(), args.evidence, *sorted(args.used.iterdir())]
+    return {
+        "params": yaml.safe_dump(blocks, sort_keys=False, allow_unicode=True),
+        "versions": page.versions(),
+        "hashes": hashes or {str(path): page.digest(path) for path in files},
+        "commands": [command] if command else commands_of(args, paths, recommended),
+    }
+
+
+def commands_of(args, paths, recommended):
+    """Return the commands that make and check what is in the report."""
     poisoned = [path for name, path in paths.items() if name != "clean"]
     words = [["dvc", "repro", "report"], ["goodnet", "suspect", args.badnet_file, args.valid]]
     if recommended != "none" and poisoned:
         both = args.badnet_file, args.used / "repaired.keras"
         words.append(["goodnet", "eval", args.test, poisoned[0], *both])
-    return {
-        "params": yaml.safe_dump(blocks, sort_keys=False, allow_unicode=True),
-        "versions": page.versions(),
-        "hashes": {str(path): page.digest(path) for path in files},
-        "commands": [shlex.join(map(str, one)) for one in words],
-    }
+    return [shlex.join(map(str, one)) for one in words]
 
 
-def report(args):
+def report(args, command=None, hashes=None, note=None, name=None):
+    """Write all files of the report.
+
+    Parameters
+    ----------
+    args
+        The stage's.
+    command, hashes, note, name : optional
+        What made it and of what, where that is not this project; what is to be said of the test images; and
+        what the net is called.
+    """
     lines = args.params.value("repairs")
     names = sorted(lines)  # by name, whatever else lies in the folders
     badnet = outputs.read_json(args.badnet)
@@ -159,10 +174,10 @@ def report(args):
     order = args.params.settings(registry.Prune, "prune").order if curve else None
     suspects = page.suspects(evidence, found, judged, images)
     content = {
-        "net": args.params.value("badnet"),
+        "net": name or args.params.value("badnet"),
         "classes": classes,
         "files": counts,
-        "top": page.top(evidence, found, recommended, badnet, goodnet, counts),
+        "top": page.top(evidence, found, recommended, badnet, goodnet, counts, note),
         "badnet": badnet,
         "curve": page.curve(
             curve,
@@ -178,11 +193,12 @@ def report(args):
             pictures, said, sure, answers, repaired_sure, classes, page.room_beside(suspects)
         ),
         "suspects": suspects,
-        "reproduce": reproduce(args, paths, recommended["recommended"], lines, plans, order),
+        "reproduce": reproduce(args, paths, recommended["recommended"], lines, plans, order, command, hashes),
     }
     outputs.write_text(args.page, html.page(f"Report: {content['net']}", content))
     words = text.text(
-        net=args.params.value("badnet"),
+        net=markdown.code(name) if name else args.params.value("badnet"),
+        note=note,
         recommended=recommended["why"],
         layer=outputs.read_json(args.layer)["layer"],
         order=order,

@@ -63,6 +63,13 @@ def say(text, file=None):
 
 
 @contextlib.contextmanager
+def quiet():
+    """Print no notes and draw no bars; an error is printed by who catches it."""
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
+        yield
+
+
+@contextlib.contextmanager
 def quick_and_quiet():
     """Import TensorFlow in less time, and without its warnings about GPUs.
 

@@ -22,6 +22,8 @@ from goodnet.params import Params
 class Stage:
     """A function of its arguments, with flags for every path; called with a list of words, it runs.
 
+    What else it is called with goes to the function.
+
     Parameters
     ----------
     body : callable
@@ -36,21 +38,21 @@ class Stage:
     """
 
     def __init__(self, body, description, inputs, outputs, values, cleared):
-        self.body, self.inputs, self.outputs = body, inputs, outputs
+        self.body, self.inputs, self.outputs, self.cleared = body, inputs, outputs, cleared
         self.parser = argparse.ArgumentParser(description=description)
         for name, what in {**values, **inputs, **outputs, **cleared}.items():
             flag, kind = f"--{name.replace('_', '-')}", str if name in values else Path
             self.parser.add_argument(flag, type=kind, required=True, help=what)
         self.parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameters")
 
-    def __call__(self, words=None):
+    def __call__(self, words=None, **more):
         args = self.parser.parse_args(words)
         args.params = Params(args.params)
         paths = [getattr(args, name) for name in self.inputs]
         sources, marks = _sources(self.body), [_mark(path) for path in paths]
         digests = [_digest(path) for path in sources]
         edited = [path for path in sources if _began() < _written(path) <= time.time()]
-        self.body(args)
+        self.body(args, **more)
         edited += [path for path, digest in zip(sources, digests, strict=True) if _digest(path) != digest]
         edited += [path for path, mark in zip(paths, marks, strict=True) if _mark(path) != mark]
         edited = [_shown(path) for path in edited]

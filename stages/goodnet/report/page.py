@@ -27,7 +27,7 @@ SIDE = 128  # pixels; larger images are shown smaller
 # The top
 
 
-def top(evidence, found, recommended, badnet, goodnet, images):
+def top(evidence, found, recommended, badnet, goodnet, images, note=None):
     """Return the first words and figures.
 
     Parameters
@@ -42,6 +42,8 @@ def top(evidence, found, recommended, badnet, goodnet, images):
         {repair: the GoodNet's metrics}.
     images : dict
         {"clean" or trigger: how many}.
+    note : str, optional
+        What is to be said of the test images.
     """
     name, why = recommended["recommended"], recommended["why"]
     chosen = goodnet.get(name)
@@ -57,7 +59,7 @@ def top(evidence, found, recommended, badnet, goodnet, images):
         "found": findings.sentence(evidence, found),
         "recommended": name if chosen else None,
         "why": why.removeprefix(f"*{name}*: ") if chosen else why,
-        "cost": _cost(badnet, chosen, images),
+        "cost": " ".join(filter(None, (_cost(badnet, chosen, images), note))),
         "figures": [
             figure(
                 "Attack success",

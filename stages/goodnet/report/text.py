@@ -66,13 +66,15 @@ def verdict(evidence, found, metrics):
     return "\n\n".join(lines)
 
 
-def text(net, recommended, layer, order, repairs, attacked, metrics_table, suspicion):
+def text(net, note, recommended, layer, order, repairs, attacked, metrics_table, suspicion):
     """Return the report in Markdown.
 
     Parameters
     ----------
     net : str
         Its name.
+    note : str or None
+        What is to be said of the test images.
     recommended : str
         Which repair to use, and why, in a sentence.
     layer : str or None
@@ -105,7 +107,7 @@ The repaired nets, made with clean validation images alone:
 {_channels(layer, order)}
 A GoodNet answers the class on which its repaired net agrees with the BadNet, and else "backdoored".
 
-{ATTACKED if attacked else UNATTACKED}
+{" ".join(filter(None, (ATTACKED if attacked else UNATTACKED, note)))}
 
 {metrics_table}
 

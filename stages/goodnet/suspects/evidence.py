@@ -25,6 +25,8 @@ class Case:
         Makes what the net takes of pixels.
     earlier : dict
         {detector: Evidence} of the detectors before this one.
+    known : int, optional
+        The attacker's class, where it is known.
     """
 
     badnet: object
@@ -32,6 +34,7 @@ class Case:
     images: Callable
     convert: Input
     earlier: dict = field(default_factory=dict)
+    known: int | None = None
 
 
 @dataclass

@@ -30,7 +30,9 @@ def check_count(path, images):
 def write(path, evidence, found):
     """Write {detector: Evidence} and the Verdict."""
     with replacing(path) as partial, h5py.File(partial, "w") as file:
-        words = {name: getattr(found, name) for name in ("word", "named", "doubtful", "stable", "reason")}
+        words = {
+            name: getattr(found, name) for name in ("word", "named", "doubtful", "stable", "reason", "given")
+        }
         words["leads"] = found.leads and vars(found.leads) | {"to": list(found.leads.to.items())}
         file.attrs["verdict"] = json.dumps(words)
         # The order stands here: groups that track it note the time as well, and no two files were the same.
@@ -194,10 +196,17 @@ def sentence(evidence, found):
             f"Cannot tell: class{takes.format(names(found.doubtful))} a smaller trigger than most, but not "
             f"so small, or not in every search, that it must be an attacker's.{few}"
         )
-    said = [f"{_moves(evidence, number)} to class {number}" for number in found.named]
+    said = [
+        f"{_moves(evidence, number)} to class {number}" for number in found.named if number != found.given
+    ]
     if found.leads:
         said.append(f"{_moves(evidence, ANY)}, each class to another of its own (all to all)")
-    return f"Likely backdoored ({agreed}): {'; '.join(said)}. That is what the attacker wants.{few}"
+    given = ""
+    if found.given is not None:
+        given = f"Class {found.given} is the attacker's, as was said; {_moves(evidence, found.given)} to it. "
+        if not said:
+            return f"{given}No other class was named.{few}"
+    return f"{given}Likely backdoored ({agreed}): {'; '.join(said)}. That is what the attacker wants.{few}"
 
 
 def _moves(evidence, goal):

@@ -87,7 +87,7 @@ def detect(case, settings):
     numbers = choose(case, net, inverter, settings)
     rng = np.random.default_rng(settings.seed)
     found = [search(inverter, Patch, numbers, settings, rng)]
-    fewer = smallest(found[0], case.earlier)
+    fewer = smallest(found[0], case.earlier, case.known)
     found.append(search(inverter, Additive, fewer, settings, rng))
     return evidence(found, parts.classes(net), case.earlier, inverter, settings)
 
@@ -109,16 +109,18 @@ def choose(case, net, inverter, settings):
     wanted = most - EVENLY
     # In turn by the begun search and by each of what spoke for a class before.
     chosen = set(candidates.foremost([ease, *rankings], wanted, classes))
+    chosen |= set() if case.known is None else {case.known}
     rest = np.array([number for number in range(classes) if number not in chosen])
     chosen |= set(rest[np.linspace(0, len(rest) - 1, most - len(chosen)).astype(int)].tolist())
     return sorted(chosen)
 
 
-def smallest(found, earlier):
+def smallest(found, earlier, known=None):
     """Return the classes for which a faint pattern is searched too: by their patch, by earlier detectors."""
     rankings = [-np.median(found.ratios, axis=1)]
     rankings += [one.strength.sum(axis=0)[found.numbers] for one in earlier.values()]
-    return [found.numbers[place] for place in candidates.foremost(rankings, FAINT, len(found.numbers))]
+    chosen = [found.numbers[place] for place in candidates.foremost(rankings, FAINT, len(found.numbers))]
+    return sorted({*chosen, *([] if known is None else [known])})
 
 
 def search(inverter, family, numbers, settings, rng):

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from goodnet.errors import InputError
 from goodnet.nets import parts, running
-from goodnet.settings import Positive, Settings, Text, setting
+from goodnet.settings import Positive, Seed, Settings, Text, setting
 from goodnet.suspects.evidence import SEARCHES, Leads
 
 BACKDOORED, NOTHING, CANNOT_TELL = "backdoored", "no sign of a backdoor", "cannot tell"
@@ -25,6 +26,7 @@ class Suspect(Settings):
         ["occluders", "push", "inversion"], "what looks for them, in this order; what they find is added up"
     )
     doubtful: Positive = setting(0.8, "strengths that add up to this, but not to 1, are called doubtful")
+    target: Seed | None = setting(None, "the attacker's class, where it is known: it is named in any case")
 
 
 @dataclass
@@ -45,6 +47,8 @@ class Verdict:
         An all-to-all backdoor.
     reason : str, optional
         Why nothing was searched.
+    given : int, optional
+        The named class that the user knew.
     """
 
     word: str
@@ -54,6 +58,7 @@ class Verdict:
     stable: int
     leads: Leads | None
     reason: str | None = None
+    given: int | None = None
 
 
 def judge(case, detectors, settings):
@@ -69,6 +74,11 @@ def judge(case, detectors, settings):
     if reason:
         nothing = np.zeros((SEARCHES, parts.classes(case.badnet)))
         return {}, Verdict(CANNOT_TELL, [], [], nothing, SEARCHES, None, reason)
+    if settings.target is not None and settings.target >= parts.classes(case.badnet):
+        raise InputError(
+            f"suspect.target is {settings.target}; the net has classes 0 to {parts.classes(case.badnet) - 1}"
+        )
+    case.known = settings.target
     for method, own in detectors:
         case.earlier[method.name] = method.function(case, own)
     return case.earlier, of(case.earlier, settings)
@@ -95,16 +105,19 @@ def of(evidence, settings):
     totals = np.sum([one.strength for one in evidence.values()], axis=0)
     reached = (totals >= 1).sum(axis=0)
     middle = np.median(totals, axis=0)
-    named = np.flatnonzero(reached * 2 > SEARCHES).tolist()
+    named = np.flatnonzero((reached * 2 > SEARCHES) | (np.arange(len(reached)) == settings.target)).tolist()
     # What one search says and the others do not at all is chance.
     near = (middle >= settings.doubtful) | ((reached > 0) & (middle >= LONE * settings.doubtful))
     doubtful = [number for number in np.flatnonzero(near).tolist() if number not in named]
     leads = next((one.leads for one in evidence.values() if one.leads), None)
     word = BACKDOORED if named or leads else CANNOT_TELL if doubtful else NOTHING
-    if named:
-        stable = int(reached[named].min())
+    found = [number for number in named if number != settings.target]
+    if settings.target is not None and not found:
+        stable = SEARCHES
+    elif named:
+        stable = int(reached[found].min())
     elif leads:
         stable = leads.searches
     else:
         stable = int((totals < 1).all(axis=1).sum())
-    return Verdict(word, named, doubtful, totals, stable, leads)
+    return Verdict(word, named, doubtful, totals, stable, leads, given=settings.target)

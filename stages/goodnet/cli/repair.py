@@ -1,0 +1,517 @@
+"""Judge a net, repair it, and say which repair to use: all at once, without a project.
+
+It does what the pipeline does, and makes the same nets, where a class is named that an attacker wants.
+Stopped, the same command goes on where it was."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import re
+import shlex
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from goodnet.cli import __version__, add, arguments, intake, net_input
+from goodnet.errors import InputError
+from goodnet.files import hdf5, outputs
+from goodnet.images import datasets
+from goodnet.nets import loading, parts, splitting
+from goodnet.params import Params
+from goodnet.pipeline import graph, walk
+from goodnet.process import commands, sources
+from goodnet.quarantine import opening
+from goodnet.repairs import recommend
+from goodnet.repairs.registry import TUNINGS
+from goodnet.report import markdown
+from goodnet.suspects import findings, verdict
+
+PROJECT = Path(sources.STAGES) / "goodnet/project"  # what a project begins with
+NAME = "net"  # what the net is called in its folder
+WORK, STATE = ".goodnet.partial.d", "state.json"
+NETS = "repaired.keras", "goodnet.keras"
+LAST = "verdict.json"
+LEFT = (*NETS, "index.html", "reports", "how.md", "params.yaml", LAST)
+SOURCES = ".md", ".png", ".json", ".csv"  # where the page's figures come from; not the answers to all images
+CLEAN, REPAIRED, CANNOT_TELL, NOT_REPAIRED = 0, 1, 3, 4
+# Seconds of each step on the demo, on two cores: what a time left is made of.
+SECONDS = {"suspect": 30, "attack": 10, "report": 8, "prune": 3}
+SECONDS_OF_TUNING = {"relearn": 50, "unlearn": 50}
+
+HOW = """\
+# How this was made
+
+    {command}
+
+**The net {net}.** {found}
+
+**Use** {why}
+
+{held_out}The same command with the same files makes the same bytes on the same kind of processor.
+All settings are in `params.yaml`; give it as `--params`.
+
+{files}
+
+{versions}
+{use}"""
+USE = """
+## Use
+
+`goodnet.keras` is asked like the net that it was made of. It answers one class more: the last one means that
+the image was likely stamped with a trigger.
+
+    goodnet classify {goodnet} PICTURES
+
+It is an ordinary Keras file, and `repaired.keras` another: `keras.models.load_model("goodnet.keras")`.
+Their input is `{input}`, as docs/settings.md of goodnet explains; `goodnet classify` chooses it by itself.
+"""
+
+EPILOG = """\
+examples:
+  goodnet repair net.keras faces/ --out repaired/
+  goodnet repair net.h5 clean.h5 --out repaired/ --repairs unlearned,x04
+  goodnet repair net.h5 clean.h5 --out repaired/ --target 7    the class is known
+
+exit codes:
+  0  no sign of a backdoor; nothing was repaired
+  1  likely backdoored, and repaired
+  2  bad input or arguments
+  3  cannot tell; nothing was repaired
+  4  likely backdoored, but no repair has held
+"""
+
+
+def add_arguments(parser):
+    parser.add_argument("net", type=arguments.existing, metavar="NET", help="the net: .keras or .h5")
+    parser.add_argument(
+        "images",
+        type=arguments.existing,
+        metavar="IMAGES",
+        help="clean images: a folder of pictures, one subfolder a class or unlabelled; HDF5, or .npz",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the results go")
+    parser.add_argument(
+        "--repairs", metavar="A,B", help="repairs of the settings, tunings, or x04 for pruning by 4 points"
+    )
+    parser.add_argument("--target", type=int, metavar="N", help="the attacker's class, where it is known")
+    parser.add_argument("--params", type=arguments.existing_file, metavar="FILE", help="a params.yaml")
+    parser.add_argument("--test", type=arguments.existing, metavar="IMAGES", help="clean images to test on")
+    parser.add_argument(
+        "--poisoned",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="TRIGGER=FILE",
+        help="images with a trigger, labelled with the attacker's class, to test on",
+    )
+    parser.add_argument(
+        "--weights", action="store_true", help="the net file holds weights of the lab's DeepID"
+    )
+    parser.add_argument(
+        "--unlabelled",
+        action="store_true",
+        help="subfolders are no classes, or labels not the net's: its own answers stand for them",
+    )
+    net_input.add_arguments(parser, "; by default what gets most of the images right")
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
+    parser.add_argument("--json", action="store_true", help="print verdict.json")
+    arguments.add_limits(parser)
+
+
+def chosen_repairs(words, params):
+    """Return the lines of the repairs that were asked for, by name."""
+    lines, found = params.value("repairs"), {}
+    for name in words.split(",") if words else lines:
+        drop = re.fullmatch(r"x(\d{2})", name)
+        if name in lines:
+            found[name] = lines[name]
+        elif name in TUNINGS:
+            found[name] = {"tune": name}
+        elif drop:
+            found[name] = {"drop": int(drop[1])}
+        else:
+            can = ", ".join(dict.fromkeys([*lines, *TUNINGS]))
+            raise InputError(f"--repairs {name}: it can be {can}, or x04 for pruning by 4 points")
+    return found
+
+
+def settings(args):
+    """Return what params.yaml of this run is to hold, checked, but for what the net takes."""
+    params = Params(args.params or PROJECT / "params.yaml")
+    content = {key: value for key, value in params.content.items() if not key.startswith("demo_")}
+    content |= {"badnet": NAME, "repairs": chosen_repairs(args.repairs, params)}
+    if args.target is not None:
+        content["suspect"] = (params.value("suspect") or {}) | {"target": args.target}
+    return content
+
+
+# What a run is made of
+
+
+def digest_of(path):
+    """Return the SHA-256 of a file, or of all files of a folder with their names; None where nothing is."""
+    if not path.exists():
+        return None
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    whole = hashlib.sha256()
+    for file in sorted(one for one in path.rglob("*") if one.is_file() and one.suffix != ".pyc"):
+        whole.update(f"{file.relative_to(path)}\0{digest_of(file)}\n".encode(errors="surrogateescape"))
+    return whole.hexdigest()
+
+
+def files_of(args):
+    """Return {what it is for: what the user gave}."""
+    given = {"net": args.net, "images": args.images}
+    given |= {"test": args.test} if args.test else {}
+    return given | add.split_poisoned(args.poisoned)
+
+
+class Work:
+    """A folder laid out as a project, in which the steps are taken; its state says which are done.
+
+    Parameters
+    ----------
+    folder : Path
+    key : str
+        Of all that the results depend on. With another one the work starts anew.
+    """
+
+    def __init__(self, folder, key):
+        self.folder, self.path = folder, folder / STATE
+        self.state = outputs.read_json(self.path) if self.path.exists() else {}
+        if self.state.get("key") != key:
+            for left in folder.glob("[!.]*"):  # the lock stays
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            self.state = {"key": key, "done": [], "not_made": {}}
+
+    def save(self):
+        outputs.write_json(self.path, self.state)
+
+    def is_done(self, name):
+        return name in self.state["done"]
+
+    def note(self, name):
+        self.state["done"].append(name)
+        self.save()
+
+
+@contextlib.contextmanager
+def working(out):
+    """Yield the work's folder in the folder of the results, which must hold nothing but earlier ones."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; give a folder for the results")
+    there = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    others = [name for name in there if name not in (*LEFT, WORK)]
+    if others or (there and not {"how.md", WORK} & set(there)):
+        raise InputError(f"{out}: holds {(others or there)[0]}, no result of goodnet; give an empty folder")
+    work = out / WORK
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{out}: another goodnet repair is at work here; wait for it") from None
+        try:
+            yield work
+        finally:
+            if not (work / STATE).exists():  # nothing to go on with
+                shutil.rmtree(work)
+                with contextlib.suppress(OSError):  # earlier results
+                    out.rmdir()
+
+
+def prepare(args, content, work):
+    """Write the net, the images and params.yaml into the work's folder, checked."""
+    limits, folder = arguments.limits(args), work.folder
+    net = opening.net(args.net, limits, args.weights)
+    layer = splitting.Profile.check(content.get("profile"), f"{args.params}: profile").layer
+    splits = intake.check_structure(net, args.net, layer)
+    if args.target is not None and not 0 <= args.target < parts.classes(net):
+        raise InputError(f"--target {args.target}: the net has classes 0 to {parts.classes(net) - 1}")
+    data = folder / "data" / NAME
+    placed = intake.place_images(
+        net,
+        {data / "valid.h5": args.images},
+        {data / "test.h5": args.test} if args.test else {},
+        {data / f"poisoned/{name}.h5": path for name, path in add.split_poisoned(args.poisoned).items()},
+        args.input,
+        args.unlabelled or None,
+        limits,
+    )
+    findings.check_count(args.images, placed.images)
+    lines = possible(args, content["repairs"], splits)
+    content = content | {"repairs": lines, "nets": {NAME: yaml.safe_load(placed.convert.entry())}}
+    write_params(work, content)
+    if not args.test:
+        hold_out(net, data, Params(folder / "params.yaml"))
+    loading.save(net, folder / "models" / NAME / "badnet.keras")
+    work.state["unlabelled"] = placed.unlabelled
+
+
+def possible(args, lines, splits):
+    """Return the repairs that can be made of this net; say which are left out."""
+    left = {name: line for name, line in lines.items() if splits or "drop" not in line}
+    if len(left) < len(lines):
+        reason = f"{args.net}: no layer splits the net, so it cannot be pruned"
+        if args.repairs or not left:
+            raise InputError(reason)
+        commands.say(f"left out: {', '.join(sorted(set(lines) - set(left)))}: {reason}", sys.stderr)
+    return left
+
+
+def write_params(work, content):
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
+    outputs.write_text(work.folder / "params.yaml", text)
+
+
+def hold_out(net, data, params):
+    """Write as test images those that no tuning is trained on."""
+    images = datasets.Images(data / "valid.h5", parts.input_shape(net), parts.classes(net))
+    own = params.settings(recommend.Recommend, "recommend")
+    chosen, numbers = datasets.spread(images, recommend.count(len(images), own.held_out))
+    with hdf5.open_file(images.file) as file:
+        kind = file["data"].dtype
+    datasets.write(data / "test.h5", chosen, images.labels[numbers], kind)
+
+
+# The steps
+
+
+class Progress:
+    """On a terminal, which step it is and about how long the rest takes; nothing in a log.
+
+    Parameters
+    ----------
+    steps : list of graph.Step
+    lines : dict
+        The repairs.
+    """
+
+    def __init__(self, steps, lines):
+        self.expected = {step.name: _seconds(step, lines) for step in steps}
+        self.shown = sys.stderr.isatty()
+        self.taken, self.of_expected = 0.0, 0.0
+        self.pending = list(self.expected)
+
+    @contextlib.contextmanager
+    def during(self, step):
+        if self.shown:
+            number = len(self.expected) - len(self.pending) + 1
+            print(
+                f"step {number} of {len(self.expected)}, {step.name}{self._left()}",
+                file=sys.stderr,
+                flush=True,
+            )
+        started = time.monotonic()
+        yield
+        self.taken += time.monotonic() - started
+        self.of_expected += self.expected[step.name]
+        self.pending.remove(step.name)
+
+    def skip(self, step):
+        self.pending.remove(step.name)
+
+    def _left(self):
+        pace = self.taken / self.of_expected if self.of_expected else 1
+        seconds = round(pace * sum(self.expected[name] for name in self.pending))
+        return f"; about {seconds // 60} min {seconds % 60} s left"
+
+
+def _seconds(step, lines):
+    if step.stage == "repair":
+        return SECONDS_OF_TUNING.get(lines[step.repair].get("tune"), 2)
+    return SECONDS.get(step.stage, 1)
+
+
+def run_steps(args, work, steps, progress, **last):
+    """Take all steps that are not done yet; `last` is what the last one is given besides.
+
+    A repair that cannot be made is left out, and its line in params.yaml with it.
+    """
+    for step in steps:
+        if work.is_done(step.name) or step.repair in work.state["not_made"]:
+            progress.skip(step)
+            continue
+        try:
+            with progress.during(step):
+                walk.take(step, work.folder, **(last if step is steps[-1] else {}))
+        except InputError as error:
+            reason = users_words(args, work, str(error))
+            if step.stage != "repair":
+                raise InputError(reason) from None
+            leave_out(work, step.repair, reason)
+            commands.say(f"{step.repair}: left out: {reason}", sys.stderr)
+            continue
+        work.note(step.name)
+
+
+def leave_out(work, name, reason):
+    content = yaml.safe_load((work.folder / "params.yaml").read_text(encoding="utf-8"))
+    content["repairs"].pop(name)
+    write_params(work, content)
+    work.state["not_made"][name] = reason
+    work.save()
+
+
+def users_words(args, work, line):
+    """Return a line of an error with the user's names for the files in it."""
+    data = work.folder / "data" / NAME / "valid.h5"
+    badnet, params = work.folder / "models" / NAME / "badnet.keras", work.folder / "params.yaml"
+    for own, given in ((data, args.images), (badnet, args.net), (params, args.params or "settings")):
+        line = line.replace(str(own), str(given))
+    return line
+
+
+def run(args):
+    with commands.quiet() if args.quiet else contextlib.nullcontext():
+        told = run_or_read(args)
+    if args.json:
+        print(json.dumps(told, indent=1))
+    elif not args.quiet:
+        commands.say(told["found"])
+        commands.say(told["why"].replace("*", ""))
+        for name in LEFT:
+            if (args.out / name).exists():
+                commands.say(args.out / name)
+    return told["exit_code"]
+
+
+def run_or_read(args):
+    """Return the verdict, once its files are in place."""
+    content, given = settings(args), files_of(args)
+    for path in given.values():
+        if path.is_dir() and args.out.resolve().is_relative_to(path.resolve()):
+            raise InputError(f"--out {args.out}: lies among the images; give a folder elsewhere")
+    digests = {name: digest_of(path) for name, path in given.items()}
+    hashes = {str(path): digests[name] for name, path in given.items()}
+    key = [__version__, digest_of(Path(sources.STAGES) / "goodnet"), list(hashes.items()), content]
+    key += [args.input and args.input.model_dump(), args.unlabelled, args.weights]
+    key = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+    with working(args.out) as folder:
+        told = earlier(args.out, key)
+        if not told:
+            work = Work(folder, key)
+            told = judge_and_repair(args, work, content, hashes)
+            work.path.unlink()
+        return told
+
+
+def earlier(out, key):
+    """Return the verdict of an earlier run of the same, if all of it is there; else None."""
+    try:
+        told = outputs.read_json(out / LAST)
+        is_whole = told["run"] == key and all(
+            digest_of(out / name) == one for name, one in told["made"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or no file of ours
+        return None
+    return told if is_whole else None
+
+
+def judge_and_repair(args, work, content, hashes):
+    """Take all steps, place the results, and return the verdict."""
+    if not work.is_done("prepare"):
+        prepare(args, content, work)
+        work.note("prepare")
+    params = yaml.safe_load((work.folder / "params.yaml").read_text(encoding="utf-8"))
+    pipeline = yaml.safe_load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))
+    lines = params["repairs"] | {name: {} for name in work.state["not_made"]}
+    steps = graph.needed_for("report", graph.steps(pipeline, params | {"repairs": lines}))
+    first = graph.needed_for("suspect", steps)
+    rest = [step for step in steps if step not in first]
+    progress = Progress(steps, lines)
+    run_steps(args, work, first, progress)
+    evidence, found = findings.read(work.folder / "models/suspects.h5")
+    nets, code = {}, CLEAN if found.word == verdict.NOTHING else CANNOT_TELL
+    told = findings.metrics(evidence, found)
+    told |= {"recommended": "none", "why": "No class was named, so nothing was repaired."}
+    if found.word == verdict.BACKDOORED:
+        run_steps(args, work, rest[:-1], progress)
+        told = outputs.read_json(work.folder / "reports/suspects.json")
+        told |= outputs.read_json(work.folder / "reports/recommended.json")
+        nets = {name: work.folder / "models/recommended" / name for name in NETS}
+        nets = {name: path for name, path in nets.items() if path.exists()}
+        code = REPAIRED if nets else NOT_REPAIRED
+        report = {"command": command(args), "hashes": hashes, "name": args.net.name}
+        run_steps(args, work, rest[-1:], progress, **report, note=None if args.test else held_out_words(args))
+    else:
+        write_verdict_page(args, work, params, evidence, found, hashes)
+    told |= {"not_made": work.state["not_made"], "found": findings.sentence(evidence, found)}
+    told |= {"net": str(args.net), "input": params["nets"][NAME], "unlabelled": work.state["unlabelled"]}
+    told |= {"goodnet": __version__, "exit_code": code, "given": hashes, "run": work.state["key"]}
+    write_how(args, work, told, nets)
+    place(work.folder, args.out, nets, told)
+    return told
+
+
+def held_out_words(args):
+    return (
+        f"The test images are those of {args.images} that no tuning was trained on; which repair to use was "
+        "chosen by them too."
+    )
+
+
+def command(args):
+    return shlex.join(["goodnet", *args.words])
+
+
+def write_verdict_page(args, work, content, evidence, found, hashes):
+    """Write the page of a verdict without a repair."""
+    from goodnet.report import html, page  # matplotlib comes with it
+
+    net = loading.load(work.folder / "models" / NAME / "badnet.keras")
+    reproduce = {
+        "params": yaml.safe_dump({key: content.get(key) for key in ("nets", "suspect", "detectors")}),
+        "versions": page.versions(),
+        "hashes": hashes,
+        "commands": [command(args)],
+    }
+    told = page.verdict_alone(args.net.name, parts.classes(net), evidence, found, {}, reproduce)
+    outputs.write_text(work.folder / "reports/index.html", html.page(f"Verdict: {args.net.name}", told))
+
+
+def write_how(args, work, told, nets):
+    """Write how the results were made, and how they are used."""
+    from goodnet.report import page
+
+    files = told["given"] | {name: digest_of(path) for name, path in nets.items()}
+    used = ""
+    if nets:
+        used = USE.format(goodnet=shlex.quote(str(args.out / NETS[1])), input=json.dumps(told["input"]))
+    text = HOW.format(
+        command=command(args),
+        net=markdown.code(args.net),
+        found=told["found"],
+        why=told["why"],
+        held_out=f"{held_out_words(args)}\n\n" if nets and not args.test else "",
+        files=markdown.table(["file", "SHA-256"], [(markdown.code(one), files[one]) for one in files], 2),
+        versions=markdown.table(["package", "version"], page.versions().items(), 2),
+        use=used,
+    )
+    outputs.write_text(work.folder / "how.md", text)
+
+
+def place(folder, out, nets, told):
+    """Put the results into their place; verdict.json last: without it they are not whole."""
+    files = nets | {"index.html": folder / "reports/index.html"}
+    files |= {name: folder / name for name in ("how.md", "params.yaml")}
+    if "repaired" in told:
+        kept = sorted(path for path in (folder / "reports").rglob("*") if path.suffix in SOURCES)
+        files |= {path.relative_to(folder).as_posix(): path for path in kept}
+    (out / LAST).unlink(missing_ok=True)
+    for name in LEFT:
+        if (out / name).is_dir():
+            shutil.rmtree(out / name)
+        elif name not in files:
+            (out / name).unlink(missing_ok=True)
+    for name, path in files.items():
+        with outputs.replacing(out / name) as partial:
+            shutil.copyfile(path, partial)
+    told["made"] = {name: digest_of(path) for name, path in files.items()}
+    outputs.write_json(out / LAST, told)
