@@ -175,7 +175,7 @@ def use(environment, folder):
     assert run("goodnet", "classify", "models/goodnet/relearned.keras", "face.png").startswith("face.png: ")
     poisoned = "data/demo/poisoned/sticker.h5"
     assert len(run("goodnet", "eval", test, poisoned, net).splitlines()) == 2
-    settings = ["--params", "params.yaml", "--out", "repaired"]
+    settings = ["--params", "params.yaml", "--repairs", "relearned", "--out", "repaired"]
     run("goodnet", "repair", net, valid, *settings, "--quiet", codes=(0, 1, 3, 4))
     assert (lab / "repaired/index.html").is_file()
     page = ROOT / "docs/api.md"
