@@ -4,7 +4,9 @@
 # make test        format, lint, types and the quick tests; make test-long: the slow ones
 # make bench       the speed at the lab's size, and of the pruning curve against the plain way
 # make fuzz       20,000 damaged files, opened as `goodnet` opens those of strangers; takes long
-# make deps        write into dvc.yaml which modules each stage uses
+# make build       the wheel and the sdist, into dist/
+# make smoke       install the wheel in an empty environment of each Python, 3.11 to 3.13, and try all of it there
+# make deps        write into dvc.yaml which modules each stage uses, and what goodnet init gives to projects
 # make settings    write the settings' comments and table from their descriptions
 # make notebook    run docs/example.ipynb, and keep what it shows
 # make plots       write .dvc/plots.html, with which dvc plots draws offline
@@ -17,7 +19,7 @@ PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-chec
 PIP_INSTALL_GOODNET = $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
-.PHONY: repro install remotes test test-long bench fuzz deps settings plots notebook lock
+.PHONY: repro install remotes test test-long bench fuzz build smoke deps settings plots notebook lock
 
 repro: .venv/.runtime
 	.venv/bin/python -m dvc repro report
@@ -30,7 +32,7 @@ test: .venv/.test
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/python -m pytest -n 2 --dist worksteal -m "not long"
+	.venv/bin/python -m pytest -n 2 --dist worksteal -m "not long and not smoke"
 
 test-long: .venv/.test
 	.venv/bin/python -m pytest -n 2 --dist worksteal -m long
@@ -41,8 +43,15 @@ bench: .venv/.runtime
 fuzz: .venv/.runtime
 	.venv/bin/python tools/fuzz.py
 
+build: .venv/.runtime
+	.venv/bin/python tools/build.py
+
+smoke: .venv/.test
+	.venv/bin/python -m pytest -n 2 -m smoke tests/test_wheel.py
+
 deps settings plots: .venv/.runtime
 	.venv/bin/python tools/$@.py
+	.venv/bin/python tools/project.py
 
 notebook: .venv/.test
 	.venv/bin/python tools/notebook.py

@@ -202,14 +202,20 @@ def test_help_and_usage_errors_import_nothing_heavy(files):
 
 
 @pytest.mark.parametrize("command", main.COMMANDS)
-def test_help_shows_an_example_and_the_exit_codes(command, capsys):
+def test_help_shows_an_example_and_the_exit_codes(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as ended:
         main.main([command, "--help"])
     shown = capsys.readouterr().out
     assert ended.value.code == 0
     assert f"  goodnet {command} " in shown.partition("example")[2] or command == "completion"
-    assert "exit codes: 0 " in shown and "2 bad input or arguments" in shown
+    words = " ".join(shown.split())
+    assert "exit codes: 0 " in words and "2 bad input or arguments" in words
     assert main.COMMANDS[command][1] in goodnet_help(capsys)
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    with pytest.raises(SystemExit):
+        main.main(["help", command])
+    assert capsys.readouterr().out == shown
 
 
 def goodnet_help(capsys):

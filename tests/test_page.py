@@ -236,7 +236,7 @@ def test_suspects_are_stamped_by_a_slider(page):
 def test_what_is_needed_to_reproduce_is_copied(page):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     for name, inside in {
-        "Commands": "make repro",
+        "Commands": "dvc repro report",
         "Files, SHA-256": "badnet.keras",
         "Versions": "tensorflow",
     }.items():

@@ -1,7 +1,6 @@
 """Write into dvc.yaml which files of ours each stage uses; --check only says where it differs."""
 
 import argparse
-import ast
 import sys
 from pathlib import Path
 
@@ -15,17 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def generated(stage):
     """Return a stage's script and all files of ours that it uses, as dvc.yaml names them."""
     script = ROOT / "stages" / f"{stage}.py"
-    modules = sources.used_by(script)
-    used = sorted({*modules, *(file for path in modules for file in named_beside(path))} - {script})
+    used = [path for path in sources.needed_by(script) if path != script]
     return [str(path.relative_to(ROOT)) for path in (script, *used)]
-
-
-def named_beside(module):
-    """Return the files beside a module that it names and that are no modules, as templates are."""
-    nodes = ast.walk(ast.parse(module.read_text(encoding="utf-8")))
-    words = {node.value for node in nodes if isinstance(node, ast.Constant)}
-    beside = [path for path in module.parent.iterdir() if path.is_file() and path.suffix != ".py"]
-    return [path for path in beside if path.name in words]
 
 
 def main():

@@ -123,5 +123,5 @@ def run(args):
         files = [data / "valid.h5", data / "test.h5", data / "poisoned", models / "badnet.keras"]
         staged.make_ready(files, args.name, convert)
         staged.place()
-    print("make repro")
+    print("make repro" if (folder / "Makefile").exists() else "dvc repro report")
     print(f"git add -A && git commit -m 'Repair {args.name}'")

@@ -1,17 +1,29 @@
 """Arguments of the command line: errors in one line, and the kinds that subcommands share."""
 
 import argparse
+import textwrap
 from pathlib import Path
 
 from goodnet.errors import InputError
 from goodnet.quarantine.limits import Limits
 
 
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Fills paragraphs to the terminal's width, but for those with indented lines, as examples have."""
+
+    def _fill_text(self, text, width, indent):
+        paragraphs = text.strip("\n").split("\n\n")
+        return "\n\n".join(
+            paragraph if "\n  " in paragraph else textwrap.fill(paragraph, width, break_on_hyphens=False)
+            for paragraph in paragraphs
+        )
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are InputErrors."""
 
     def __init__(self, **options):
-        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+        super().__init__(formatter_class=Formatter, **options)
 
     def error(self, message):
         raise InputError(f"{message}; see {self.prog} --help")

@@ -1,8 +1,17 @@
 """Print a script that completes goodnet's commands, options and files on the Tab key.
 
-bash:  goodnet completion bash > ~/.local/share/bash-completion/completions/goodnet
-zsh:   goodnet completion zsh > ~/.zfunc/_goodnet     (with fpath+=~/.zfunc before compinit in ~/.zshrc)
-fish:  goodnet completion fish > ~/.config/fish/completions/goodnet.fish"""
+bash, with the package bash-completion:
+  mkdir -p ~/.local/share/bash-completion/completions
+  goodnet completion bash > ~/.local/share/bash-completion/completions/goodnet
+
+zsh, with fpath+=~/.zfunc before compinit in ~/.zshrc:
+  mkdir -p ~/.zfunc
+  goodnet completion zsh > ~/.zfunc/_goodnet
+
+fish:
+  goodnet completion fish > ~/.config/fish/completions/goodnet.fish
+
+A shell that is started after that completes."""
 
 from pathlib import Path
 

@@ -19,7 +19,7 @@ from goodnet.quarantine import opening
 EPILOG = """\
 examples:
   goodnet eval clean.h5 poisoned.h5 net.h5                 any net: B, B' or G
-  goodnet eval clean.h5 poisoned.h5 net.h5 repaired.h5     the GoodNet of the two
+  goodnet eval clean.h5 poisoned.h5 net.h5 repaired.h5    the GoodNet of the two
 
 exit codes: 0 done, 2 bad input or arguments
 """

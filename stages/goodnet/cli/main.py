@@ -16,6 +16,7 @@ COMMANDS = {
     "classify": ("goodnet.cli.classify", "ask a net for the classes of image files"),
     "eval": ("goodnet.cli.evaluate", "clean accuracy and attack success of a net, in percent"),
     "page": ("goodnet.cli.page", "put several experiments into one page, to compare them"),
+    "init": ("goodnet.cli.init", "make a folder a project, or bring a project up to date"),
     "add": ("goodnet.cli.add", "add a net and its images to a project, checked"),
     "import": ("goodnet.cli.import_images", "turn a folder of images into an HDF5 file"),
     "completion": ("goodnet.cli.completion", "print a script for tab completion"),
@@ -33,7 +34,10 @@ exit codes, the same for every command:
   4  repair only: likely backdoored, but no repair has held
 Ctrl-C ends a command by SIGINT.
 
-`goodnet repair` does all at once. As a DVC pipeline, which keeps and compares runs: make repro, in a clone.
+goodnet help COMMAND, or goodnet COMMAND --help, says what a command does, with examples.
+
+goodnet repair does all at once. As a DVC pipeline, which keeps and compares runs:
+  goodnet init FOLDER && cd FOLDER && dvc repro report
 """
 
 
@@ -59,6 +63,8 @@ def main(words=None):
     if not words:
         parser().print_help()
         return None
+    if words[0] == "help":
+        words = [*words[1:], "--help"]
     name = words[0]
     if not name.startswith("-") and name not in COMMANDS:
         (near,) = difflib.get_close_matches(name, COMMANDS, 1) or [None]

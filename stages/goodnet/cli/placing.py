@@ -114,6 +114,8 @@ class Staged:
         )
 
     def _is_ignored(self, file):
+        if not shutil.which("git"):
+            return True  # nobody asks
         asked = ["git", "check-ignore", "--quiet", "--no-index", str(file)]
         return subprocess.run(asked, cwd=self.folder, check=False, capture_output=True).returncode != 1
 

@@ -1,27 +1,39 @@
 """The project a command works in: the folder with dvc.yaml and params.yaml, here or above."""
 
+import sys
 from pathlib import Path
 
 from goodnet.errors import InputError
 from goodnet.images import inputs
 from goodnet.params import Params
+from goodnet.process import commands
+from goodnet.project import made_by
 
 FILES = ("dvc.yaml", "params.yaml")
 
 
 def find(given=None):
-    """Return the project's folder, `given` or the nearest from here upwards; None where there is none."""
+    """Return the project's folder, `given` or the nearest from here upwards; None where there is none.
+
+    A project that another version of goodnet made gets a line that says what to do.
+    """
     if given is not None and not _is_project(given):
         raise InputError(f"{given}: is no project: it has no {' or no '.join(FILES)}")
     here = Path.cwd()
-    return given or next((folder for folder in (here, *here.parents) if _is_project(folder)), None)
+    found = given or next((folder for folder in (here, *here.parents) if _is_project(folder)), None)
+    line = found and made_by.another(found)
+    if line:
+        commands.say(line, sys.stderr)
+    return found
 
 
 def needed(given=None):
     """Return the project's folder; raise InputError where there is none."""
     folder = find(given)
     if folder is None:
-        raise InputError("no project here or above; say --project FOLDER, one with dvc.yaml and params.yaml")
+        raise InputError(
+            "no project here or above: goodnet init FOLDER makes one, --project FOLDER names one"
+        )
     return folder
 
 

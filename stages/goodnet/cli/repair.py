@@ -74,7 +74,7 @@ EPILOG = """\
 examples:
   goodnet repair net.keras faces/ --out repaired/
   goodnet repair net.h5 clean.h5 --out repaired/ --repairs unlearned,x04
-  goodnet repair net.h5 clean.h5 --out repaired/ --target 7      the attacker's class is known
+  goodnet repair net.h5 clean.h5 --out repaired/ --target 7    the known class
 
 exit codes:
   0  no sign of a backdoor; nothing was repaired

@@ -29,7 +29,7 @@ EPILOG = """\
 examples:
   goodnet suspect net.keras faces/
   goodnet suspect net.h5 clean.h5 --input-max 1 --json
-  goodnet suspect net.h5 clean.h5 --out verdict/      a page that opens in a browser
+  goodnet suspect net.h5 clean.h5 --out verdict/    a page for a browser
 
 exit codes: 0 no sign of a backdoor, 1 likely backdoored, 2 bad input or arguments, 3 cannot tell
 """

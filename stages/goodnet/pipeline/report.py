@@ -121,7 +121,7 @@ def reproduce(args, paths, recommended, lines, plans, order, command, hashes):
 def commands_of(args, paths, recommended):
     """Return the commands that make and check what is in the report."""
     poisoned = [path for name, path in paths.items() if name != "clean"]
-    words = [["make", "repro"], ["goodnet", "suspect", args.badnet_file, args.valid]]
+    words = [["dvc", "repro", "report"], ["goodnet", "suspect", args.badnet_file, args.valid]]
     if recommended != "none" and poisoned:
         both = args.badnet_file, args.used / "repaired.keras"
         words.append(["goodnet", "eval", args.test, poisoned[0], *both])

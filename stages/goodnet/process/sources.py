@@ -1,7 +1,8 @@
-"""Which modules of ours a file of ours uses, read from its imports."""
+"""Which files of ours a file of ours uses, read from its imports, and what these come to."""
 
 import ast
 import functools
+import hashlib
 from pathlib import Path
 
 STAGES = Path(__file__).resolve().parents[2]  # the folder that holds the package
@@ -42,3 +43,27 @@ def used_by(path):
             found.add(here)
             pending.extend(_imports(here))
     return sorted(found)
+
+
+def needed_by(path):
+    """Return the same, with the files beside these modules that they name, as templates are."""
+    modules = used_by(path)
+    return sorted({*modules, *(file for module in modules for file in _named_beside(module))})
+
+
+@functools.cache
+def _named_beside(module):
+    """Return the files beside a module that it names and that are no modules."""
+    nodes = ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+    words = {node.value for node in nodes if isinstance(node, ast.Constant)}
+    beside = [path for path in module.parent.iterdir() if path.is_file() and path.suffix != ".py"]
+    return [path for path in beside if path.name in words]
+
+
+def digest(path):
+    """Return what stands for the names and contents of all files of ours that a file of ours uses."""
+    parts = [
+        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(STAGES).as_posix()}\n"
+        for file in needed_by(path)
+    ]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
