@@ -29,8 +29,9 @@ def test_a_users_code_is_checked_against_our_types(tmp_path):
         return done.stdout
 
     assert said() == "Success: no issues found in 1 source file\n"
-    (tmp_path / "installed/goodnet/py.typed").unlink()
-    assert "missing library stubs or py.typed marker" in said()
+    with (tmp_path / "typed_user.py").open("a") as file:
+        file.write("goodnet.load(3)\n")
+    assert 'Argument 1 to "load" has incompatible type "int"' in said()
 
 
 def test_our_own_types_hold():
