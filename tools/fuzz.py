@@ -2,7 +2,7 @@
 
 Seeds are small sound files of each kind; each is changed a few times, by its bytes, its archive's entries, or
 the values of its configuration. A file that hangs its process, ends it with a traceback, takes more than it
-may or is refused in too many words is kept. The same seed makes the same files.
+may or is refused in too many words is kept. A seed and a number make the same file each time.
 """
 
 import argparse
@@ -134,6 +134,8 @@ def _revalued(rng, text):
     config = json.loads(text)
     for _ in range(rng.choice([1, 1, 2, 3])):
         places = list(_places(config))
+        if not places:  # a change before took all away
+            break
         holder, key = rng.choice(places)
         other, theirs = rng.choice(places)
         kind = rng.randrange(4)
@@ -251,6 +253,7 @@ def main():
     )
     parser.add_argument("--files", type=int, default=20_000, help="how many (%(default)s)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0, help="the number of the first (%(default)s)")
     parser.add_argument("--only", nargs="+", help="only seeds whose names begin with one of these")
     parser.add_argument("--kept", type=Path, default=Path("fuzz.partial.d"), help="where files that fail go")
     args = parser.parse_args()
@@ -258,11 +261,12 @@ def main():
         made = pool.apply(seeds)
     tf.zeros  # noqa: B018, imported once for all
     sound = {name: one for name, one in made.items() if name.startswith(tuple(args.only or [""]))}
-    rng, outcomes, failed = random.Random(args.seed), collections.Counter(), 0
+    outcomes, failed = collections.Counter(), 0
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder) / "scratch"
         scratch.mkdir()
-        for number in tqdm(range(args.files), disable=None):
+        for number in tqdm(range(args.first, args.first + args.files), disable=None):
+            rng = random.Random(f"{args.seed} {number}")
             name = rng.choice(list(sound))
             content = changed(rng, name, sound[name])
             path = Path(folder) / name
