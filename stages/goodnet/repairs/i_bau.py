@@ -17,6 +17,7 @@ from goodnet.repairs.whole import Whole
 from goodnet.settings import Count, Percent, Positive, Seed, Share, Training, setting
 
 WEIGHT = 0.1  # of the pattern's square, which keeps the system solvable
+TINY = 1e-12  # keeps a gradient of zero from dividing by zero
 
 
 class IBau(Training):
@@ -29,7 +30,7 @@ class IBau(Training):
         5.0, "percent of the range that the pattern may change pixels by, root mean square"
     )
     steps: Count = setting(5, "steps uphill of the pattern for one of the net")
-    rate: Positive = setting(0.1, "of these")
+    rate: Positive = setting(0.1, "length of these, at most")
     terms: Count = setting(5, "terms of the series that the implicit gradient takes")
     stamped: Share = setting(0.5, "share of the images that bear the pattern")
 
@@ -64,7 +65,7 @@ def i_bau(task, settings):
             return training.cross_entropy(labels, scores(pattern, stamped))
 
         found = uphill(harm, pattern, settings.steps, settings.rate)
-        whole.apply(implicit(loss, harm, found, whole.variables, settings.rate, settings.terms))
+        whole.apply(implicit(loss, harm, found, whole.variables, settings.terms))
         pattern.assign(found)
 
     def step(numbers, rng):
@@ -76,18 +77,19 @@ def i_bau(task, settings):
 
 
 def uphill(harm, pattern, steps, rate):
-    """Return the pattern after some steps that make `harm` smaller, its length 1 at the most."""
+    """Return the pattern after steps, `rate` long at most, that make `harm` smaller; it is 1 long at most."""
     found = tf.identity(pattern)
     for _ in range(steps):
         with tf.GradientTape() as tape:
             tape.watch(found)
             value = harm(found)
-        found -= rate * _of_length(tape.gradient(value, found))
-        found /= tf.maximum(tf.sqrt(tf.reduce_mean(found**2)), 1.0)
+        way = _of_length(tape.gradient(value, found))
+        found -= rate * way / tf.maximum(_length(way), 1.0)
+        found /= tf.maximum(_length(found), 1.0)
     return found
 
 
-def implicit(loss, harm, pattern, variables, rate, terms):
+def implicit(loss, harm, pattern, variables, terms):
     """Return the gradients of `loss` where the pattern is the least of `harm`, and follows the variables.
 
     Parameters
@@ -96,23 +98,27 @@ def implicit(loss, harm, pattern, variables, rate, terms):
         Of a pattern; both depend on the variables too.
     pattern : tensor
     variables : list
-    rate : float
-        Of a step downhill: (1 - rate times the second derivative) must be a contraction.
     terms : int
         Of the series.
     """
+
+    def bent(way):
+        """Return the second derivative of `harm` times a way."""
+        with tf.GradientTape() as outer:
+            outer.watch(pattern)
+            slope = _slope(harm, pattern, way)
+        return _of_length(outer.gradient(slope, pattern))
+
     with tf.GradientTape() as tape:
         tape.watch(pattern)
         value = loss(pattern)
     direct, *gradients = tape.gradient(value, [pattern, *variables])
-    direct = rate * _of_length(direct)
-    solved = direct
+    direct = _of_length(direct)
+    # The series converges for steps that are short where `harm` is bent most: as short as it is bent here.
+    rate = _length(direct) / (_length(bent(direct)) + TINY)
+    solved = rate * direct
     for _ in range(terms):
-        # One more term: what is left after another step, and the first again.
-        with tf.GradientTape() as outer:
-            outer.watch(pattern)
-            slope = _slope(harm, pattern, solved)
-        solved = direct + solved - rate * _of_length(outer.gradient(slope, pattern))
+        solved += rate * (direct - bent(solved))
     with tf.GradientTape() as outer:
         slope = _slope(harm, pattern, solved)
     return [
@@ -127,6 +133,10 @@ def _slope(harm, pattern, way):
         tape.watch(pattern)
         value = harm(pattern)
     return tf.reduce_sum(tape.gradient(value, pattern) * tf.stop_gradient(way))
+
+
+def _length(pattern):
+    return tf.sqrt(tf.reduce_mean(pattern**2))
 
 
 def _of_length(gradient):
