@@ -207,7 +207,7 @@ WRONG_LINES = {
     "7": "repairs.x is 7; it needs",
     "{dorp: 2}": "it needs a drop",
     "{drop: 2, until: 3}": "it can hold drop, tune",
-    "{tune: polish}": "repairs.x.tune is 'polish'; it can be relearn, unlearn, ft_sam, i_bau, fine_tune",
+    "{tune: polish}": "repairs.x.tune is 'polish'; it can be relearn, unlearn, ft_sam, fine_tune, sparsify",
     "{tune: [fine_tune]}": "repairs.x.tune is ['fine_tune']; it can be",
     "{tune: null}": "repairs.x.tune is None; it can be relearn",
     "{tune: sparsify, to: 101}": "repairs.x.to is 101, not a number from 0 to 100",

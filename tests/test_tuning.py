@@ -24,7 +24,7 @@ from goodnet.images.inputs import Input
 from goodnet.nets import loading, parts, running
 from goodnet.params import Params
 from goodnet.pruning import channels
-from goodnet.repairs import fine_tune, ft_sam, i_bau, plans, relearn, sparsify, training, whole
+from goodnet.repairs import fine_tune, ft_sam, plans, relearn, sparsify, training, whole
 from goodnet.repairs.registry import TUNINGS, Task
 from workbench import PICTURES, Workbench, with_errors
 
@@ -514,30 +514,6 @@ def test_ft_sam_takes_statistics_from_its_images():
     ft_sam.ft_sam(task, ft_sam.FtSam(**FAST | {"learning_rate": 1e-5}, rho=0.1))
     for mine, old in zip(task.net.get_layer("norm").get_weights(), norm.get_weights(), strict=True):
         assert not np.array_equal(mine, old)
-
-
-def test_i_bau_goes_uphill_within_its_bound_and_follows_the_pattern():
-    """On a harm whose least is known: the pattern is the weights over `steep`, and moves with them."""
-    rng = np.random.default_rng(3)
-    steep, costs, values = (tf.constant(rng.uniform(0.5, 2, (4, 3, 2)), tf.float32) for _ in range(3))
-    weights = tf.Variable(0.3 * values)
-
-    def harm(pattern):
-        return tf.reduce_mean(steep * pattern**2 / 2 - weights * pattern)
-
-    def loss(pattern):
-        return tf.reduce_sum(costs * pattern) + tf.reduce_sum(weights**2)
-
-    found = i_bau.uphill(harm, tf.zeros_like(steep), 200, 0.5)
-    np.testing.assert_allclose(found, weights / steep, atol=1e-4)
-    (gradient,) = i_bau.implicit(loss, harm, found, [weights], 200)
-    np.testing.assert_allclose(gradient, 2 * weights + costs / steep, rtol=1e-3)
-    (first,) = i_bau.implicit(loss, harm, found, [weights], 0)
-    bent = np.linalg.norm(costs) / np.linalg.norm(steep * costs)
-    np.testing.assert_allclose(first, 2 * weights + bent * costs, rtol=1e-3)
-    weights.assign(30 * values)
-    far = i_bau.uphill(harm, tf.zeros_like(steep), 50, 0.5)
-    assert float(tf.reduce_mean(far**2)) == pytest.approx(1, abs=1e-4) and float(harm(far)) < -10
 
 
 def test_dropout_drops_while_it_is_trained():

@@ -14,7 +14,7 @@ import numpy as np
 from goodnet.images.inputs import Input
 from goodnet.methods import Method, Registry
 from goodnet.pruning.channels import PrunedLayer
-from goodnet.repairs import fine_tune, ft_sam, i_bau, relearn, sparsify, unlearn
+from goodnet.repairs import fine_tune, ft_sam, relearn, sparsify, unlearn
 from goodnet.repairs.training import Progress
 
 
@@ -80,7 +80,6 @@ TUNINGS = Registry(
     Tuning("relearn", relearn.relearn, relearn.Relearn),
     Tuning("unlearn", unlearn.unlearn, unlearn.Unlearn, wants_goals=True),
     Tuning("ft_sam", ft_sam.ft_sam, ft_sam.FtSam),
-    Tuning("i_bau", i_bau.i_bau, i_bau.IBau),
     Tuning("fine_tune", fine_tune.fine_tune, fine_tune.FineTune),
     Tuning("sparsify", sparsify.sparsify, sparsify.Sparsify),
 )
