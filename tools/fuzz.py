@@ -146,7 +146,7 @@ def _revalued(rng, text):
         elif kind == 2 and isinstance(holder, list):
             holder.extend([holder[key]] * rng.choice([1, 3]))
         else:
-            holder[key] = rng.choice(VALUES)
+            holder[key] = copy.deepcopy(rng.choice(VALUES))  # else a later change would change them
     return json.dumps(config).encode()
 
 
