@@ -203,7 +203,14 @@ def test_it_makes_what_the_pipeline_makes_also_when_it_was_killed(reproduced, tm
     state = out / command.WORK / command.STATE
     seen = []
     for count, number in ((2, signal.SIGKILL), (9, signal.SIGINT)):
-        process = subprocess.Popen(words, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            words,
+            env=ENVIRONMENT,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A shell that runs the tests in the background has its children ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
         while process.poll() is None:
             with contextlib.suppress(OSError, ValueError):
                 if len(json.loads(state.read_text())["done"]) >= count:
