@@ -1,8 +1,6 @@
-"""The example notebook and the example of the API's page, run from beginning to end."""
+"""The example notebook, run from beginning to end. That of the API's page runs in test_wheel.py."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -43,15 +41,3 @@ def test_the_notebook_is_kept_with_its_pictures_and_names_no_machine():
     assert text.count('"image/png"') == 5
     assert not re.search(r"/(root|home|tmp|Users)/|\\b20\\d\\d-\\d\\d", text)
     assert len(text) < 400_000
-
-
-@pytest.mark.long(minutes=2)
-def test_the_example_of_the_page_runs(ours, tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/api.md").read_text(encoding="utf-8"), re.S)
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert lines[0] == "backdoored [3]" and lines[2] == "not held"
-    assert (tmp_path / "goodnet.keras").is_file()

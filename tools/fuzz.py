@@ -7,6 +7,7 @@ may or is refused in too many words is kept. A seed and a number make the same f
 
 import argparse
 import collections
+import contextlib
 import copy
 import io
 import json
@@ -265,19 +266,21 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder) / "scratch"
         scratch.mkdir()
-        for number in tqdm(range(args.first, args.first + args.files), disable=None):
-            rng = random.Random(f"{args.seed} {number}")
-            name = rng.choice(list(sound))
-            content = changed(rng, name, sound[name])
-            path = Path(folder) / name
-            path.write_bytes(content)
-            word, wrong = opened(path, scratch)
-            outcomes[name, word] += 1
-            if wrong:
-                failed += 1
-                args.kept.mkdir(exist_ok=True)
-                (args.kept / f"{number}-{name}").write_bytes(content)
-                print(f"{number}-{name}: {word}: {wrong}", file=sys.stderr, flush=True)
+        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C: what was found so far
+            for number in tqdm(range(args.first, args.first + args.files), disable=None):
+                rng = random.Random(f"{args.seed} {number}")
+                name = rng.choice(list(sound))
+                content = changed(rng, name, sound[name])
+                path = Path(folder) / name
+                path.write_bytes(content)
+                word, wrong = opened(path, scratch)
+                outcomes[name, word] += 1
+                if wrong:
+                    failed += 1
+                    args.kept.mkdir(exist_ok=True)
+                    (args.kept / f"{number}-{name}").write_bytes(content)
+                    print(f"{number}-{name}: {word}: {wrong}", file=sys.stderr, flush=True)
+    print(f"{outcomes.total()} files, {failed} of them wrong")
     for (name, word), count in sorted(outcomes.items()):
         print(f"{count:6} {name}: {word}")
     return min(failed, 1)
