@@ -321,9 +321,9 @@ def test_a_disk_that_cannot_be_written_is_one_line(reproduced, disk, stage):
 @pytest.mark.long
 def test_a_clone_on_a_disk_too_small_goes_on_once_there_is_room(reproduced, disk):
     project = fresh(disk / "clone")
-    full = 0
-    for size in (6, 10, 18, 27, 200):  # the first holds little more than the project
-        remount(disk, f"size={size * MEGABYTE}")
+    full, taken = 0, shutil.disk_usage(disk).used
+    for more in (1, 5, 13, 22, 195):  # the first holds little more than the project
+        remount(disk, f"size={taken + more * MEGABYTE}")
         done = project.dvc("repro", check=False)
         if unreadable(done.stderr):
             mend(project)
