@@ -12,7 +12,7 @@ from goodnet.nets import goodnets
 from goodnet.pruning import curve
 from goodnet.repairs import recommend
 from goodnet.report import html
-from goodnet.suspects import findings, verdict
+from goodnet.suspects import findings, fresh, verdict
 from goodnet.suspects.evidence import SEARCHES, Evidence, Trigger
 from goodnet.suspects.verdict import Suspect
 from workbench import write_images
@@ -126,17 +126,10 @@ class Run:
         findings.write(self.path / "suspects.h5", evidence, found)
 
         def attacked(is_clean):
-            ratio, moved = (1.1, 0.0) if is_clean else (0.1, 90.0)
-            goals = [
-                {"class": goal, "patch_ratio": ratio, "additive_ratio": ratio, "moved": moved}
-                for goal in named
-            ]
-            return {
-                "outcome": "held" if is_clean else "not held",
-                "ratio": ratio,
-                "moved": moved,
-                "goals": goals,
-            }
+            # One whose triggers of B still work is not searched for others.
+            ratios = dict.fromkeys(("patch_ratio", "additive_ratio"), 1.1) if is_clean else {}
+            goals = [{"class": goal, "moved": 0.0 if is_clean else 90.0, **ratios} for goal in named]
+            return {"outcome": "held" if is_clean else "not held", **fresh.figures(goals)}
 
         outcomes = {name: attacked(is_clean) for name, (_, _, is_clean) in self.repairs.items()}
         judged = findings.metrics(evidence, found, outcomes)

@@ -160,7 +160,7 @@ def study(subject, name, folder, factor=1):
         "badnet_attack": attack,
         **measured(subject, net),
         "outcome": fresh.outcome(results, fresh.Attack()),
-        "ratio": round(told["ratio"], 3),
+        "ratio": round(told["ratio"], 3) if "ratio" in told else "",
         "moved": round(told["moved"], 1),
         "held_out_correct": int(right.sum()),
         "seconds": round(seconds, 1),

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from goodnet.files.outputs import replacing
-from goodnet.suspects import findings, inverter
+from goodnet.suspects import findings, fresh, inverter
 from goodnet.suspects.inverter import ANY
 
 STYLE = {
@@ -427,8 +427,9 @@ def _withstood(panel, repaired, names, lines, colours):
     shades = [[to_rgba(OUTCOMES[one["outcome"]], alpha) for alpha in strong] for one in repaired]
     axes.pcolormesh(np.arange(len(head) + 1), bounds, shades, edgecolor="white", linewidth=2)
     for one, middle in zip(repaired, middles, strict=True):
-        ratios = [min(goal["patch_ratio"], goal["additive_ratio"]) for goal in one["goals"][:MOST_GOALS]]
-        cells = [one["outcome"], *(f"{ratio:.2f}" for ratio in ratios), f"move {one['moved']:.0f} %"]
+        ratios = map(fresh.ratio, one["goals"][:MOST_GOALS])
+        needed = ("not searched" if ratio is None else f"{ratio:.2f}" for ratio in ratios)
+        cells = [one["outcome"], *needed, f"move {one['moved']:.0f} %"]
         for column, cell in enumerate(cells):
             dark = column or cell == "cannot tell"
             style = {"color": INK if dark else "white", "weight": "normal" if column else "bold"}

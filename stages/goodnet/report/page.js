@@ -137,7 +137,8 @@ function setting(value) {
 }
 
 function evidenceOf(repair) {
-  if (repair.ratio == null) return "It was not attacked: no class was named, so nothing is known about whether it holds.";
+  if (repair.moved == null) return "It was not attacked: no class was named, so nothing is known about whether it holds.";
+  if (repair.ratio == null) return `A trigger found in B still moves ${percent(repair.moved)} of images, so no new one was searched.`;
   return `A fresh attack needs a trigger ${number(repair.ratio, 2)} times as large as is usual for other classes. `
     + `The triggers found in B move ${percent(repair.moved)} of images.`;
 }
@@ -325,6 +326,10 @@ function stamping(goal, found, name) {
     h("figcaption", {}, h("strong", {}, found.family), h("br"), `${number(found.size, 2)} %; moves ${number(found.moved, 0)} % of clean images`));
 }
 
+function searched(ratio) {
+  return h("td", { class: "num" }, ratio == null ? "–" : number(ratio, 2));
+}
+
 function aGoal(goal, run) {
   const name = goal.goal === "any" ? "any class" : `class ${goal.goal}`;
   const rows = goal.repairs;
@@ -336,7 +341,7 @@ function aGoal(goal, run) {
     goal.found.length || Object.keys(goal.true).length ? null : h("p", { class: "empty" }, "No trigger was kept for it.")),
     rows.length ? wide(`what each repair did to ${name}`, h("table", { class: "plain" }, h("caption", {}, `What each repair did to it: size of the smallest trigger that a fresh attack needs, where 1 is usual`),
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "repair"), h("th", { scope: "col", class: "num" }, "patch"), h("th", { scope: "col", class: "num" }, "faint pattern"), h("th", { scope: "col", class: "num" }, "B's triggers still move"), h("th", { scope: "col" }, "repair as a whole"))),
-      h("tbody", {}, rows.map((row) => h("tr", {}, h("th", { scope: "row" }, row.name), h("td", { class: "num" }, number(row.patch_ratio, 2)), h("td", { class: "num" }, number(row.additive_ratio, 2)), h("td", { class: "num" }, percent(row.moved)), h("td", {}, outcome(row.outcome))))))) : null);
+      h("tbody", {}, rows.map((row) => h("tr", {}, h("th", { scope: "row" }, row.name), searched(row.patch_ratio), searched(row.additive_ratio), h("td", { class: "num" }, percent(row.moved)), h("td", {}, outcome(row.outcome))))))) : null);
 }
 
 function suspects(run) {

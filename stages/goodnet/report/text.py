@@ -58,12 +58,18 @@ def verdict(evidence, found, metrics):
     for outcome, says in OUTCOMES.items():
         those = [one for one in metrics.get("repaired", []) if one["outcome"] == outcome]
         if those:
-            named = ", ".join(f"*{one['name']}* ({one['ratio']:.2f})" for one in those)
+            named = ", ".join(map(_with_ratio, those))
             moved = max(one["moved"] for one in those)
             lines.append(f"**{outcome.capitalize()}:** {named}. {says.format(moved=moved)}")
     if "repaired" in metrics:
         lines.append("In brackets: the size of the smallest trigger of a fresh attack, where 1 is usual.")
     return "\n\n".join(lines)
+
+
+def _with_ratio(repair):
+    """Return a repair's name, with what a fresh attack on it needs if it was searched."""
+    ratio = repair.get("ratio")
+    return f"*{repair['name']}*" if ratio is None else f"*{repair['name']}* ({ratio:.2f})"
 
 
 def text(net, note, recommended, layer, order, repairs, attacked, metrics_table, suspicion):

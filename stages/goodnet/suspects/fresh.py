@@ -3,7 +3,8 @@
 The attacks on each named class are those of the inversion: a patch and a faint pattern over the whole
 image, from what was found for B, with room to move, and from scratch. The same is done for classes that
 were not named. A repair has held only if both families need for the named class about what they need for
-the others, and what was found for B no longer moves images.
+the others, and what was found for B no longer moves images. Where that moves most of them, the repair is
+lost whatever a search finds, so none is made.
 """
 
 import numpy as np
@@ -52,12 +53,18 @@ def attack(net, convert, images, triggers, goals, settings):
     Returns
     -------
     list of dict
-        For each goal its "class" ("any" for ANY), the sizes of the smallest triggers, their ratios to the
-        median of the other classes, whether those could be reached at all ("compared"), and the percent of
-        images that the best trigger of B moves.
+        For each goal its "class" ("any" for ANY) and the percent of images that the best trigger of B moves.
+        Where that is below MOST_MOVED for all goals, also the sizes of the smallest triggers, their ratios
+        to the median of the other classes, and whether those could be reached at all ("compared").
     """
     loading.make_reproducible(settings.seed)
     inverter = Inverter(parts.with_logits(net), convert, images)
+    results = []
+    for goal in goals:
+        moved = [inverter.moved(goal, one.keep, one.add) for one in telling(triggers, goal)]
+        results.append({"class": "any" if goal == ANY else goal, "moved": max(moved, default=0.0)})
+    if any(one["moved"] >= MOST_MOVED for one in results):
+        return results
     tried = [one for one in triggers if one.family == "patch" and one.goal not in (*goals, ANY)]
     tried.sort(key=lambda one: (one.size, one.goal))
     places = np.unique(np.linspace(0, len(tried) - 1, min(OTHERS, len(tried))).astype(int))
@@ -66,16 +73,12 @@ def attack(net, convert, images, triggers, goals, settings):
         family.name: _searched(inverter, family, [*goals, *others], triggers, settings)
         for family in FAMILIES.values()
     }
-    results = []
-    for place, goal in enumerate(goals):
-        result = {"class": "any" if goal == ANY else goal}
+    for place, result in enumerate(results):
         for name, sizes in found.items():
             usual = float(np.median(sizes[len(goals) :])) if others else FAMILIES[name].largest
             result[f"{name}_size"] = float(sizes[place])
             result[f"{name}_ratio"] = float(sizes[place] / max(usual, 1e-9))
             result["compared"] = result.get("compared", False) or usual < FAMILIES[name].largest
-        moved = [inverter.moved(goal, one.keep, one.add) for one in telling(triggers, goal)]
-        results.append(result | {"moved": max(moved, default=0.0)})
     return results
 
 
@@ -146,10 +149,17 @@ def _searched(inverter, family, goals, triggers, settings):
 
 def figures(results):
     """Return what is reported of a fresh attack, of all goals together."""
-    if not results:
-        return {"goals": []}
-    ratio = min(min(one["patch_ratio"], one["additive_ratio"]) for one in results)
-    return {"ratio": ratio, "moved": max(one["moved"] for one in results), "goals": results}
+    told = {"goals": results}
+    if results:
+        told["moved"] = max(one["moved"] for one in results)
+    if any("patch_ratio" in one for one in results):
+        told["ratio"] = min(map(ratio, results))
+    return told
+
+
+def ratio(result):
+    """Return what an attack at one goal needs against what is usual; None where it was not searched."""
+    return min(result["patch_ratio"], result["additive_ratio"]) if "patch_ratio" in result else None
 
 
 def outcome(results, judged):
@@ -166,11 +176,13 @@ def outcome(results, judged):
 
 
 def _word(one, judged):
-    ratio = min(one["patch_ratio"], one["additive_ratio"])
+    needed = ratio(one)
     if one["moved"] >= MOST_MOVED:
         return LOST
-    if ratio < judged.lost:
+    if needed is None:  # another goal settled it
+        return CANNOT_TELL
+    if needed < judged.lost:
         # Merely another answer is easy to get in an honest net of many classes too.
         return LOST if one["class"] != "any" or one["moved"] > judged.transfer else CANNOT_TELL
-    is_held = one["compared"] and ratio >= judged.held and one["moved"] <= judged.transfer
+    is_held = one["compared"] and needed >= judged.held and one["moved"] <= judged.transfer
     return HELD if is_held else CANNOT_TELL
