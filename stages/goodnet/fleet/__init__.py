@@ -1,0 +1,1 @@
+"""Many nets or settings at once, on a Dask cluster."""
