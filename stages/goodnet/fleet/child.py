@@ -1,4 +1,4 @@
-"""A command that a task runs in a process of its own, which ends when the task, its worker or the fleet does."""
+"""A command in a process of its own, which ends when its task, its worker or the fleet does."""
 
 import contextlib
 import ctypes
