@@ -20,7 +20,7 @@ from goodnet.cli import __version__, add, arguments, intake, net_input
 from goodnet.errors import InputError
 from goodnet.files import hdf5, outputs
 from goodnet.images import datasets
-from goodnet.nets import loading, parts, splitting
+from goodnet.nets import kinds, loading, parts, splitting
 from goodnet.params import Params
 from goodnet.pipeline import graph, walk
 from goodnet.process import commands, sources
@@ -94,11 +94,7 @@ def add_arguments(parser):
         help="clean images: a folder of pictures, one subfolder a class or unlabelled; HDF5, or .npz",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the results go")
-    parser.add_argument(
-        "--repairs", metavar="A,B", help="repairs of the settings, tunings, or x04 for pruning by 4 points"
-    )
     parser.add_argument("--target", type=int, metavar="N", help="the attacker's class, where it is known")
-    parser.add_argument("--params", type=arguments.existing_file, metavar="FILE", help="a params.yaml")
     parser.add_argument("--test", type=arguments.existing, metavar="IMAGES", help="clean images to test on")
     parser.add_argument(
         "--poisoned",
@@ -111,15 +107,24 @@ def add_arguments(parser):
     parser.add_argument(
         "--weights", action="store_true", help="the net file holds weights of the lab's DeepID"
     )
+    add_choices(parser)
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
+    parser.add_argument("--json", action="store_true", help="print verdict.json")
+    arguments.add_limits(parser)
+
+
+def add_choices(parser):
+    """Add what can be chosen for one net as for many: --repairs, --params, --unlabelled, --input."""
+    parser.add_argument(
+        "--repairs", metavar="A,B", help="repairs of the settings, tunings, or x04 for pruning by 4 points"
+    )
+    parser.add_argument("--params", type=arguments.existing_file, metavar="FILE", help="a params.yaml")
     parser.add_argument(
         "--unlabelled",
         action="store_true",
         help="subfolders are no classes, or labels not the net's: its own answers stand for them",
     )
     net_input.add_arguments(parser, "; by default what gets most of the images right")
-    parser.add_argument("--quiet", action="store_true", help="print errors only")
-    parser.add_argument("--json", action="store_true", help="print verdict.json")
-    arguments.add_limits(parser)
 
 
 def chosen_repairs(words, params):
@@ -150,6 +155,29 @@ def settings(args):
 
 
 # What a run is made of
+
+
+def own_digest():
+    """Return the SHA-256 of goodnet's own files."""
+    return digest_of(sources.STAGES / "goodnet")
+
+
+def key_of(args, content, hashes, code):
+    """Return the hash of all that the results of a run depend on.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+    content : dict
+        From `settings`.
+    hashes : dict
+        {name of a file that the user gave: its SHA-256}.
+    code : str
+        From `own_digest`.
+    """
+    key = [__version__, code, list(hashes.items()), content]
+    key += [args.input and args.input.model_dump(), args.unlabelled, args.weights]
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()
 
 
 def digest_of(path):
@@ -251,7 +279,7 @@ def prepare(args, content, work):
     if not args.test:
         hold_out(net, data, Params(folder / "params.yaml"))
     loading.save(net, folder / "models" / NAME / "badnet.keras")
-    work.state["unlabelled"] = placed.unlabelled
+    work.state |= {"unlabelled": placed.unlabelled, "architecture": kinds.architecture(net)}
 
 
 def possible(args, lines, splits):
@@ -390,9 +418,7 @@ def run_or_read(args):
             raise InputError(f"--out {args.out}: lies among the images; give a folder elsewhere")
     digests = {name: digest_of(path) for name, path in given.items()}
     hashes = {str(path): digests[name] for name, path in given.items()}
-    key = [__version__, digest_of(sources.STAGES / "goodnet"), list(hashes.items()), content]
-    key += [args.input and args.input.model_dump(), args.unlabelled, args.weights]
-    key = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+    key = key_of(args, content, hashes, own_digest())
     with working(args.out) as folder:
         told = earlier(args.out, key)
         if not told:
@@ -444,6 +470,7 @@ def judge_and_repair(args, work, content, hashes):
         write_verdict_page(args, work, params, evidence, found, hashes)
     told |= {"not_made": work.state["not_made"], "found": findings.sentence(evidence, found)}
     told |= {"net": str(args.net), "input": params["nets"][NAME], "unlabelled": work.state["unlabelled"]}
+    told["architecture"] = work.state["architecture"]
     told |= {"goodnet": __version__, "exit_code": code, "given": hashes, "run": work.state["key"]}
     write_how(args, work, told, nets)
     place(work.folder, args.out, nets, told)

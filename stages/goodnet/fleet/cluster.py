@@ -136,7 +136,9 @@ class Cluster:
                 values.append(worker["resources"].get(word, 0))
         # Rather on a worker that is small than nowhere.
         needs = {word: min(need, max(most[word], default=need) or need) for word, need in self.needs.items()}
-        return self.client.submit(job.function, self.fleet, *args, key=key, pure=False, resources=needs)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that it is large
+            return self.client.submit(job.function, self.fleet, *args, key=key, pure=False, resources=needs)
 
     def _check(self):
         if self.client.status not in ("running", "newly-created"):

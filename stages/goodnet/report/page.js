@@ -413,9 +413,59 @@ function compare(runs) {
   ];
 }
 
+// Many nets, each with a page of its own
+
+const NET_VERDICTS = { ...VERDICTS, failed: ["Could not be judged", "unknown"] };
+const NET_COLUMNS = [
+  { title: "Net", text: true, value: (row) => row.net },
+  { title: "Verdict", text: true, value: (row) => NET_VERDICTS[row.verdict][0] },
+  { title: "Target", text: true, value: (row) => row.targets.join(", ") || null },
+  { title: "Searches", value: (row) => row.searches, shown: (value, row) => `${value} of ${row.of_searches}` },
+  { title: "Strength", value: (row) => row.strength, shown: (value) => number(value, 2) },
+  { title: "Best repair", text: true, value: (row) => row.repair },
+  { title: "Costs, points", value: (row) => row.cost, shown: (value) => number(value, 2) },
+  { title: "Left, %", value: (row) => row.left, shown: (value) => number(value) },
+  { title: "Outcome", text: true, value: (row) => row.outcome },
+  { title: "Kind", text: true, value: (row) => row.kind },
+  { title: "Input", value: (row) => row.input?.reduce((one, other) => one * other) ?? null, shown: (_, row) => row.input.join(" × ") },
+  { title: "Classes", value: (row) => row.classes, shown: String },
+  { title: "Seconds", value: (row) => row.seconds, shown: (value) => number(value, 0) },
+];
+
+function aNet(row) {
+  const cells = NET_COLUMNS.map((column, place) => {
+    const value = column.value(row);
+    const shown = value == null ? "–" : column.shown ? column.shown(value, row) : value;
+    if (place === 0) return h("th", { scope: "row" }, row.folder ? h("a", { class: "net", href: `${row.folder}/index.html` }, row.net) : h("span", { class: "net" }, row.net));
+    if (place === 1) return h("td", {}, h("span", { class: `outcome ${NET_VERDICTS[row.verdict][1]}` }, shown));
+    return h("td", { class: column.text ? null : "num" }, shown);
+  });
+  return h("tbody", {}, h("tr", {}, cells), row.error ? h("tr", { class: "more" }, h("td", { colspan: NET_COLUMNS.length, class: "small" }, row.error)) : null);
+}
+
+function audit(it) {
+  const bodies = it.nets.map((row) => ({ row, element: aNet(row) }));
+  return [
+    h("header", { id: "top" }, h("p", { class: "eyebrow" }, "goodnet audit"), h("h1", {}, it.sentence)),
+    section("nets", "Nets",
+      "Judged and repaired from clean images alone; the name of a net leads to its own page. A click on the head of a column sorts by it.",
+      wide("table of nets", sortable(NET_COLUMNS, bodies)),
+      h("dl", {}, [
+        ["Target", "the classes that an attacker wants, or that are doubtful where nobody can tell"],
+        ["Searches", "how many searches for triggers agree on the verdict"],
+        ["Strength", "of the class that most evidence points to; from 1 on it is named"],
+        ["Costs", "accuracy of the net less that of the repaired net, in points, on clean images that no repair was trained on"],
+        ["Left", "percent of clean images that triggers found in the net still move in the repaired one"],
+        ["Outcome", "of a fresh attack on the repaired net"],
+      ].map(([term, words]) => [h("dt", {}, term), h("dd", {}, words)]))),
+    reproduce(it),
+  ];
+}
+
 const SECTIONS = { curve, repairs, images, suspects, reproduce };
 const run = content;
-if (content.experiments) host.append(...compare(content.experiments).filter(Boolean));
+if (content.audit) host.append(...audit(content.audit));
+else if (content.experiments) host.append(...compare(content.experiments).filter(Boolean));
 else {
   // The page of a verdict alone has no curve, repairs and images.
   const parts = Object.entries(SECTIONS).filter(([name]) => name in run).map(([, make]) => make(run)).filter(Boolean);

@@ -1,0 +1,1 @@
+"""Many nets judged and repaired, and one table of them."""
