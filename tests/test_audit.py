@@ -45,7 +45,7 @@ QUICK = {
     "tunings": {"fine_tune": {"epochs": 1}},
 }
 LINES = {
-    "cut.keras": "is damaged or cut short",
+    "cut.keras": "or is cut short",
     "none.h5": "is not an HDF5 file, or is cut short",
     "other/lambda.keras": "Lambda",
     "other/small.keras": "clean.npz: ",
@@ -406,11 +406,15 @@ def test_images_are_packed_and_unpacked_as_they_are(tmp_path):
     (tmp_path / os.fsdecode(b"faces/one/\xff a.png")).write_bytes(b"1")
     (tmp_path / "elsewhere").write_bytes(b"2")
     (tmp_path / "faces/linked.png").symlink_to("../elsewhere")
-    packing.unpack(packing.pack(tmp_path / "faces"), True, tmp_path / "there/x")
-    assert repair.digest_of(tmp_path / "there/x") == repair.digest_of(tmp_path / "faces")
+    digest = repair.digest_of(tmp_path / "faces")
+    packed = packing.pack(tmp_path / "faces")
+    packing.unpack(packed, True, tmp_path / "there/x", lambda path: judging.check(path, digest))
+    assert repair.digest_of(tmp_path / "there/x") == digest
     assert (tmp_path / "there/x/empty").is_dir() and not (tmp_path / "there/x/linked.png").is_symlink()
-    packing.unpack(packing.pack(tmp_path / "elsewhere"), False, tmp_path / "there/y")
+    packing.unpack(packing.pack(tmp_path / "elsewhere"), False, tmp_path / "there/y", lambda path: None)
     assert (tmp_path / "there/y").read_bytes() == b"2"
+    with pytest.raises(InputError, match="the images changed while they were read"):
+        packing.unpack(b"3", False, tmp_path / "there/z", lambda path: judging.check(path, digest))
     assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["x", "y"]
 
 
@@ -423,7 +427,7 @@ def test_an_archive_writes_nothing_outside(tmp_path, name):
             member.type, member.linkname = tarfile.SYMTYPE, "/"
         archive.addfile(member)
     with pytest.raises(InputError, match="is nothing that an archive of images may hold"):
-        packing.unpack(buffer.getvalue(), True, tmp_path / "here/x")
+        packing.unpack(buffer.getvalue(), True, tmp_path / "here/x", lambda path: None)
     assert [path.name for path in tmp_path.rglob("*")] == ["here"]
 
 

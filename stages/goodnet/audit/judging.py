@@ -81,7 +81,7 @@ def judge(fleet, images, net, task):
         raise InputError("its worker has other code of goodnet than this machine; install the same there")
     asking = child.Asking(fleet)
     kept = asking.scratch() / "images" / task.digest
-    packing.unpack(images, task.is_folder, kept)
+    packing.unpack(images, task.is_folder, kept, lambda path: check(path, task.digest))
     with tempfile.TemporaryDirectory(dir=asking.scratch()) as scratch:
         here = place(Path(scratch), net, kept, task)
         log, began = Path(scratch) / "log", time.monotonic()
@@ -92,6 +92,12 @@ def judge(fleet, images, net, task):
             return Judged(seconds, results(here / task.out))
         said = log.read_text(encoding="utf-8", errors="replace").replace(f"{here}/", "")
         return Judged(seconds, {}, *error_of(code, said, task))
+
+
+def check(images, digest):
+    """Refuse images that are not those whose digest was taken: what is kept is found by it later."""
+    if repair.digest_of(images) != digest:
+        raise InputError("the images changed while they were read; run the same command again")
 
 
 def place(scratch, net, images, task):

@@ -28,8 +28,11 @@ def pack(path):
     return buffer.getvalue()
 
 
-def unpack(data, is_folder, target):
-    """Write what was packed to a path, whole or not at all, whoever else does the same."""
+def unpack(data, is_folder, target, check):
+    """Write what was packed to a path, whole or not at all, whoever else does the same.
+
+    `check` is called on it first, and raises what is wrong.
+    """
     if target.exists():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -39,6 +42,7 @@ def unpack(data, is_folder, target):
             _extract(data, partial)
         else:
             partial.write_bytes(data)
+        check(partial)
         try:
             partial.rename(target)
         except OSError:  # another thread was quicker
