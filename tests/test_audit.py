@@ -32,6 +32,7 @@ from goodnet.errors import InputError
 from goodnet.nets import kinds, loading, parts
 from goodnet.report import html
 from goodnet.suspects import verdict
+from test_page import browser, opened  # noqa: F401
 
 NOWHERE = "tcp://127.0.0.1:1"  # whoever asks for a cluster fails
 PICTURES = nets.muted(40).round().astype(np.uint8)
@@ -299,6 +300,42 @@ def test_without_a_scheduler_it_runs_on_this_machine_and_errors_are_rows(tmp_pat
     assert told["reproduce"]["commands"] == ["goodnet audit ../nets ../faces --out ../out"]
 
 
+@pytest.mark.long(minutes=1)
+def test_ctrl_c_ends_all_that_it_has_started_on_this_machine_in_one_line(tmp_path):
+    """As a terminal sends it: to all processes of the group."""
+    audit = Audit(tmp_path)
+    words = audit.words(NOWHERE)
+    words[words.index("--scheduler") : words.index("--cores")] = ["--workers", "2"]
+    process = psutil.Popen(
+        words,
+        cwd=tmp_path,
+        env=audit.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        while not any("repair" in own for own in commands_below(process)):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        below = process.children(recursive=True)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+        _, alive = psutil.wait_procs(below, timeout=20)
+    finally:
+        for one in [*process.children(recursive=True), process] if process.is_running() else []:
+            one.kill()
+    assert process.returncode == -signal.SIGINT and not alive
+    assert said == "interrupted: no partial output; run the same command again\n"
+
+
+def commands_below(process):
+    for one in process.children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            yield one.cmdline()
+
+
 # Without a cluster
 
 
@@ -398,6 +435,18 @@ def test_the_page_holds_names_as_text_and_the_same_rows(tmp_path):
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     table.write(tmp_path, rows[::-1], reproduce)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_page_sorts_by_a_column_and_leads_to_the_nets(browser, tmp_path):  # noqa: F811
+    rows = rows_of(b=verdict.BACKDOORED, c=table.FAILED, a=verdict.NOTHING)
+    table.write(tmp_path, rows, {"params": "", "versions": {}, "hashes": {}, "commands": []})
+    with opened(browser, tmp_path / "index.html") as page:
+        names = page.locator("table.sorted tbody th .net")
+        assert names.all_inner_texts() == ["b.keras", "c.keras", "a.keras"]
+        page.get_by_role("button", name="Net", exact=True).click()
+        assert names.all_inner_texts() == ["a.keras", "b.keras", "c.keras"]
+        links = [one.get_attribute("href") for one in page.locator("table.sorted a").all()]
+        assert links == ["nets/a.keras/index.html", "nets/b.keras/index.html"]
 
 
 def test_images_are_packed_and_unpacked_as_they_are(tmp_path):

@@ -140,7 +140,7 @@ def test_importing_our_modules_changes_nothing_and_imports_no_tensorflow():
     code = """
 import faulthandler, gc, json, os, pkgutil, runpy, signal, sys, threading, warnings
 from pathlib import Path
-import matplotlib, numpy, h5py, PIL.Image, pydantic, tqdm, yaml  # whose own doings are not ours
+import matplotlib, numpy, h5py, PIL.Image, pydantic, tqdm, yaml, distributed  # whose own doings are not ours
 
 def state():
     return {

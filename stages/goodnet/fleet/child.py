@@ -99,8 +99,13 @@ def started(words, folder, log, **more):
 
 
 def _end_with_parent():
-    """A group of its own, and SIGTERM where the worker is killed: Linux alone has that."""
+    """A group of its own, and SIGTERM where the worker is killed: Linux alone has that.
+
+    It can be interrupted, though the worker cannot, as those that a script starts in the background.
+    """
     os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGTERM)
 

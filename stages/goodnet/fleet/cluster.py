@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import signal
 import sys
 import time
 import uuid
@@ -210,15 +211,35 @@ def _of_this_machine(workers, cores, gigabytes):
 
     own_cores, memory = os.cpu_count() or 1, psutil.virtual_memory().total
     workers = workers or max(1, min(int(own_cores / cores), int(memory / 1e9 / gigabytes)))
-    with LocalCluster(
-        n_workers=workers,
-        threads_per_worker=max(1, own_cores // workers),
-        memory_limit=memory // workers,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        silence_logs=50,
-    ) as cluster:
+    with contextlib.ExitStack() as held:
+        with _ctrl_c_for_us_alone():
+            cluster = held.enter_context(
+                LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=max(1, own_cores // workers),
+                    memory_limit=memory // workers,
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",
+                    silence_logs=50,
+                )
+            )
         yield cluster
+
+
+@contextlib.contextmanager
+def _ctrl_c_for_us_alone():
+    """Have threads and processes that are started meanwhile not get Ctrl-C: they would print how they end.
+
+    It is blocked, not ignored, so that one that comes now is not lost.
+    """
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # it unblocks the signal when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

@@ -436,7 +436,12 @@ function aNet(row) {
   const cells = NET_COLUMNS.map((column, place) => {
     const value = column.value(row);
     const shown = value == null ? "–" : column.shown ? column.shown(value, row) : value;
-    if (place === 0) return h("th", { scope: "row" }, row.folder ? h("a", { class: "net", href: `${row.folder}/index.html` }, row.net) : h("span", { class: "net" }, row.net));
+    if (place === 0) {
+      const name = row.folder ? h("a", { class: "net", href: `${row.folder}/index.html` }, row.net) : h("span", { class: "net" }, row.net);
+      // A path may be long: it is broken before it covers the other columns.
+      Object.assign(name.style, { display: "inline-block", minWidth: "8rem", maxWidth: "min(22rem, 60vw)", whiteSpace: "normal" });
+      return h("th", { scope: "row" }, name);
+    }
     if (place === 1) return h("td", {}, h("span", { class: `outcome ${NET_VERDICTS[row.verdict][1]}` }, shown));
     return h("td", { class: column.text ? null : "num" }, shown);
   });
