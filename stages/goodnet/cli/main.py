@@ -13,10 +13,7 @@ from goodnet.process import commands
 COMMANDS = {
     "suspect": ("goodnet.cli.suspect", "is this net backdoored? name the classes that an attacker wants"),
     "repair": ("goodnet.cli.repair", "judge a net, repair it, and say which repair to use"),
-    "audit": (
-        "goodnet.cli.audit",
-        "judge and repair every net in a folder, on this machine or a Dask cluster",
-    ),
+    "audit": ("goodnet.cli.audit", "judge and repair every net in a folder, many at once"),
     "classify": ("goodnet.cli.classify", "ask a net for the classes of image files"),
     "eval": ("goodnet.cli.evaluate", "clean accuracy and attack success of a net, in percent"),
     "page": ("goodnet.cli.page", "put several experiments into one page, to compare them"),
@@ -31,12 +28,12 @@ example:
   goodnet suspect net.keras faces/
 
 exit codes, the same for every command:
-  0  done; suspect, repair and audit: no sign of a backdoor
-  1  suspect, repair and audit: likely backdoored; repair: and repaired; audit: at least one net
+  0  done; suspect, repair, audit: no sign of a backdoor
+  1  suspect, repair, audit: likely backdoored; repair: and repaired
   2  bad input or arguments
-  3  suspect, repair and audit: cannot tell; audit: of some nets, and none is likely backdoored
+  3  suspect, repair, audit: cannot tell
   4  repair only: likely backdoored, but no repair has held
-  5  audit: none is likely backdoored, but some nets could not be judged
+  5  audit only: none likely backdoored, but some nets could not be judged
 Ctrl-C ends a command by SIGINT.
 
 goodnet help COMMAND, or goodnet COMMAND --help, says what a command does, with examples.
