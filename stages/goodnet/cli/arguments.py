@@ -74,6 +74,28 @@ def limits(args):
     return Limits(args.memory, args.seconds)
 
 
+def add_cluster(parser):
+    """Add --scheduler, --workers, --cores and --gigabytes."""
+    group = parser.add_argument_group("where it runs")
+    group.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, as tcp://10.0.0.1:8786")
+    group.add_argument(
+        "--workers", type=_count, metavar="N", help="processes of this machine; by default as many as fit"
+    )
+    group.add_argument(
+        "--cores", type=_count, default=2, metavar="N", help="what each task needs (%(default)d)"
+    )
+    group.add_argument(
+        "--gigabytes", type=_count, default=3, metavar="N", help="of memory that each needs (%(default)d)"
+    )
+
+
+def _count(text):
+    number = int(text)
+    if not 0 < number < 10_000:
+        raise ValueError
+    return number
+
+
 def add_project(parser):
     """Add --project."""
     parser.add_argument(
