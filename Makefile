@@ -1,6 +1,7 @@
 # make repro       the pipeline, for the net that params.yaml names: dvc repro report
 # make install     the environment with the command goodnet, from requirements.lock; make repro makes it too
 # make remotes     the same, with DVC's clients for S3, SSH and WebDAV (docs/sharing.md)
+# make fleet       the same, with Dask for many nets or settings at once (docs/fleet.md)
 # make test        format, lint, types and the quick tests; make test-long: the slow ones
 # make bench       the speed at the lab's size, and of the pruning curve against the plain way
 # make fuzz       20,000 damaged files, opened as `goodnet` opens those of strangers; takes long
@@ -19,7 +20,7 @@ PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-chec
 PIP_INSTALL_GOODNET = $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
-.PHONY: repro install remotes test test-long bench fuzz build smoke deps settings plots notebook lock
+.PHONY: repro install remotes fleet test test-long bench fuzz build smoke deps settings plots notebook lock
 
 repro: .venv/.runtime
 	.venv/bin/python -m dvc repro report
@@ -27,6 +28,8 @@ repro: .venv/.runtime
 install: .venv/.runtime
 
 remotes: .venv/.remotes
+
+fleet: .venv/.fleet
 
 test: .venv/.test
 	.venv/bin/ruff format --check .
@@ -59,8 +62,10 @@ notebook: .venv/.test
 lock:
 	$(COMPILE) requirements.txt -o requirements.lock
 	$(COMPILE) requirements.txt requirements-remotes.txt -c requirements.lock -o requirements-remotes.lock
-	$(COMPILE) requirements.txt requirements-remotes.txt requirements-test.txt -c requirements-remotes.lock \
-		-o requirements-test.lock
+	$(COMPILE) requirements.txt requirements-remotes.txt requirements-fleet.txt -c requirements-remotes.lock \
+		-o requirements-fleet.lock
+	$(COMPILE) requirements.txt requirements-remotes.txt requirements-fleet.txt requirements-test.txt \
+		-c requirements-fleet.lock -o requirements-test.lock
 
 # Each mark is set last, so that an install that was cut short is done again.
 .venv/.runtime: requirements.lock pyproject.toml .venv/.created
@@ -69,7 +74,7 @@ lock:
 	$(PIP_INSTALL_GOODNET)
 	@touch $@
 
-.venv/.remotes .venv/.test: .venv/.%: requirements-%.lock pyproject.toml .venv/.created
+.venv/.remotes .venv/.fleet .venv/.test: .venv/.%: requirements-%.lock pyproject.toml .venv/.created
 	@echo "installing $< into .venv (once, about 2 minutes)"
 	$(PIP_INSTALL) --require-hashes -r $<
 	$(PIP_INSTALL_GOODNET)

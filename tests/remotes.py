@@ -22,6 +22,12 @@ def missing(name, reason):
     (pytest.fail if name in os.environ.get("NEEDED_SERVERS", "").split() else pytest.skip)(reason)
 
 
+def log_in(project, credentials):
+    """Give a project the credentials of its remote, outside git."""
+    for option, value in credentials.items():
+        project.dvc("remote", "modify", "--local", "team", option, value)
+
+
 class Folder:
     """A folder that everyone can reach, and no server."""
 

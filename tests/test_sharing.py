@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from conftest import Project, merged, once
-from remotes import S3, SSH, Folder, WebDAV
+from remotes import S3, SSH, Folder, WebDAV, log_in
 
 SERVERS = (S3, WebDAV, SSH)
 
@@ -39,11 +39,6 @@ def tried(reproduced, tmp_path_factory):
         project.repro()
 
     return Project.at(once(tmp_path_factory, "tried", make) / "clone")
-
-
-def log_in(project, credentials):
-    for option, value in credentials.items():
-        project.dvc("remote", "modify", "--local", "team", option, value)
 
 
 def connected(project, remote, path):

@@ -17,6 +17,7 @@ COMMANDS = {
     "classify": ("goodnet.cli.classify", "ask a net for the classes of image files"),
     "eval": ("goodnet.cli.evaluate", "clean accuracy and attack success of a net, in percent"),
     "page": ("goodnet.cli.page", "put several experiments into one page, to compare them"),
+    "fleet": ("goodnet.cli.fleet", "run a grid of settings, each as dvc exp run would"),
     "init": ("goodnet.cli.init", "make a folder a project, or bring a project up to date"),
     "add": ("goodnet.cli.add", "add a net and its images to a project, checked"),
     "import": ("goodnet.cli.import_images", "turn a folder of images into an HDF5 file"),
@@ -33,7 +34,7 @@ exit codes, the same for every command:
   2  bad input or arguments
   3  suspect, repair, audit: cannot tell
   4  repair only: likely backdoored, but no repair has held
-  5  audit only: none likely backdoored, but some nets could not be judged
+  5  fleet: some settings failed; audit: none likely backdoored, but some not judged
 Ctrl-C ends a command by SIGINT.
 
 goodnet help COMMAND, or goodnet COMMAND --help, says what a command does, with examples.

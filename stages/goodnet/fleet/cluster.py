@@ -1,6 +1,7 @@
 """The Dask cluster that a fleet works on, and how its tasks are sent out and come back."""
 
 import contextlib
+import logging
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ from goodnet.process import commands
 CORES, GIGABYTES = "goodnet_cores", "goodnet_gigabytes"  # what a worker declares, and a task needs
 IN_FLIGHT = 2  # tasks sent out for each worker, so that none waits and no more is in memory
 LOOK = 0.5  # seconds
+SLOW = 20  # looks without a worker after which that is said
 
 
 def require():
@@ -78,13 +80,33 @@ class Cluster:
 
     def __init__(self, client, cores, gigabytes):
         self.client, self.fleet = client, uuid.uuid4().hex
+        self.address = client.scheduler.address
         self.needs = {CORES: cores, GIGABYTES: gigabytes}
         self.ask("begin", client=client.id)
 
     def ask(self, word, **values):
         """Call a handler of the Registrar."""
-        handler = getattr(self.client.scheduler, f"goodnet_{word}")
-        return self.client.sync(handler, fleet=self.fleet, **values)
+        with self.reaching():
+            handler = getattr(self.client.scheduler, f"goodnet_{word}")
+            return self.client.sync(handler, fleet=self.fleet, **values)
+
+    @contextlib.contextmanager
+    def reaching(self):
+        """Say in one line that the scheduler is gone, whatever the client makes of that."""
+        from concurrent.futures import CancelledError
+
+        try:
+            yield
+        except (OSError, CancelledError, RuntimeError) as error:
+            if isinstance(error, TimeoutError) and self.client.status == "running":
+                raise
+            raise self._gone() from None
+
+    def _gone(self):
+        return InputError(
+            f"{self.address}: the scheduler is gone; start it, and run the same command again: what has "
+            "ended is kept"
+        )
 
     def share(self, data):
         """Send data to the cluster once. The scheduler keeps it, so that no worker's death takes it away."""
@@ -94,7 +116,8 @@ class Cluster:
             return Shared(self.client.submit(_kept, data, key=key, pure=False))
 
     def workers(self):
-        return self.client.scheduler_info(n_workers=-1)["workers"]
+        with self.reaching():
+            return self.client.scheduler_info(n_workers=-1)["workers"]
 
     def run(self, jobs, look=lambda running: None):
         """Send out Jobs and yield each as Ended, in the order in which they end.
@@ -108,7 +131,7 @@ class Cluster:
         """
         from distributed import wait
 
-        jobs, out, is_warned = iter(jobs), {}, False
+        jobs, out, missed = iter(jobs), {}, 0
         try:
             while True:
                 most = max(1, IN_FLIGHT * len(self.workers()))
@@ -116,14 +139,14 @@ class Cluster:
                     out[self._submit(job)] = job
                 if not out:
                     return
-                with contextlib.suppress(TimeoutError):
+                with contextlib.suppress(TimeoutError), self.reaching():
                     wait(list(out), timeout=LOOK, return_when="FIRST_COMPLETED")
                 self._check()
                 for future in [one for one in out if one.done()]:
                     yield self._ended(future, out.pop(future))
-                if not self.workers() and not is_warned:
-                    is_warned = True
-                    commands.say(f"no worker at {self.client.scheduler.address} yet: waiting", sys.stderr)
+                missed = 0 if self.workers() else missed + 1
+                if missed == SLOW:
+                    commands.say(f"no worker at {self.address} yet: waiting", sys.stderr)
                 look(len(out))
         finally:
             self.stop(out)
@@ -143,22 +166,17 @@ class Cluster:
 
     def _check(self):
         if self.client.status not in ("running", "newly-created"):
-            raise InputError(
-                f"{self.client.scheduler.address}: the scheduler is gone; start it, and run the same command "
-                "again: what has ended is kept"
-            )
+            raise self._gone()
 
     def _ended(self, future, job):
         if future.status == "finished":
-            return Ended(job, future.result())
+            with self.reaching():
+                return Ended(job, future.result())
         self._check()
         if future.status in ("cancelled", "lost"):
             time.sleep(2 * LOOK)  # a scheduler that goes cancels first
             self._check()
-            raise InputError(
-                f"{self.client.scheduler.address}: the scheduler has dropped {job.name}; run the same "
-                "command again: what has ended is kept"
-            )
+            raise self._gone()
         error = future.exception()
         if type(error).__name__ == "KilledWorker":
             return Ended(job, error="the worker died of it, three times and more; is there enough memory?")
@@ -259,10 +277,9 @@ def _client(address):
 
 def logs_to_nobody():
     """Dask logs what it is about to tell by exceptions."""
-    import logging
-
-    for name in ("distributed", "tornado"):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    for name in list(logging.root.manager.loggerDict):
+        if name.split(".")[0] in ("distributed", "tornado"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def _short(error):

@@ -22,7 +22,7 @@ class Fleet:
     client : str
         Who began it; without them it stops.
     running : dict
-        {key: the worker's address}.
+        {key: (the worker's address, the task)}.
     ended : dict
         {key: (TAKE or FAIL, what came of it)}.
     counts : dict
@@ -52,30 +52,30 @@ class Registrar(SchedulerPlugin):
     def begin(self, fleet, client):
         self.fleets[fleet] = Fleet(client)
 
-    def claim(self, fleet, key, worker):
-        """Return what a worker is to do about a stage, and what came of it where it has ended."""
+    def claim(self, fleet, key, worker, task):
+        """Return what a task of a worker is to do about a stage, and what came of it where it has ended."""
         its = self.fleets.get(fleet)
         if its is None or its.is_stopped:
             return STOP, None
         if key in its.ended:
             return its.ended[key]
-        if its.running.setdefault(key, worker) != worker:
+        if its.running.setdefault(key, (worker, task)) != (worker, task):
             return WAIT, None
         return RUN, None
 
-    def end(self, fleet, key, word, result):
+    def end(self, fleet, key, outcome, result):
         """A stage has ended: others are to TAKE it or to FAIL; None frees it."""
         its = self.fleets.get(fleet)
         if its is not None:
             its.running.pop(key, None)
-            if word is not None:
-                its.ended[key] = word, result
+            if outcome is not None:
+                its.ended[key] = outcome, result
 
-    def note(self, fleet, word):
-        """Count a stage under a word."""
+    def note(self, fleet, how):
+        """Count a stage by how it came."""
         its = self.fleets.get(fleet)
         if its is not None:
-            its.counts[word] = its.counts.get(word, 0) + 1
+            its.counts[how] = its.counts.get(how, 0) + 1
 
     def is_stopped(self, fleet):
         return fleet not in self.fleets or self.fleets[fleet].is_stopped
@@ -92,7 +92,7 @@ class Registrar(SchedulerPlugin):
 
     def remove_worker(self, scheduler, worker, **more):
         for its in self.fleets.values():
-            its.running = {key: by for key, by in its.running.items() if by != worker}
+            its.running = {key: by for key, by in its.running.items() if by[0] != worker}
 
     def remove_client(self, scheduler, client):
         for its in self.fleets.values():

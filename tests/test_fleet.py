@@ -1,0 +1,337 @@
+"""goodnet fleet: grids of settings on a real cluster, through a real remote."""
+
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from fleets import Dask
+from goodnet.errors import InputError
+from goodnet.fleet import grid
+from goodnet.fleet.registrar import FAIL, RUN, STOP, TAKE, WAIT, Registrar
+from remotes import S3, log_in
+
+# Notes each stage that begins, in a file of the tests: no word of ours about what ran.
+NOTING = """
+import os, sys
+if len(sys.orig_argv) > 1 and sys.orig_argv[1].startswith("stages/"):
+    with open(os.environ["STAGES_BEGUN"], "a") as file:
+        file.write(sys.orig_argv[1] + "\\n")
+"""
+
+
+def write_grid(folder, content, name="grid.yaml"):
+    path = folder / name
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return path
+
+
+# The grid
+
+
+def test_a_grid_is_read_as_dvc_reads_it(tmp_path):
+    lines = ["prune.order=l1,apoz", "repairs.x10.drop=8,12"]
+    expected = [
+        [f"prune.order={order}", f"repairs.x10.drop={drop}"]
+        for order, drop in itertools.product(("l1", "apoz"), (8, 12))
+    ]
+    assert grid.read(write_grid(tmp_path, {"set": lines}, "orders.yaml")) == ("orders", expected)
+    by_name = {"prune.order": ["l1", "apoz"], "repairs.x10.drop": [8, 12]}
+    assert grid.read(write_grid(tmp_path, {"name": "it", "set": by_name})) == ("it", expected)
+
+
+def test_values_of_a_grid_come_to_params_as_they_are(tmp_path):
+    params = tmp_path / "params.yaml"
+    params.write_text("a: 1 # stays\nb: {c: x, d: [1, 2]}\n")
+    values = {"a": 0.25, "b.c": "two words, 'quoted': yes", "b.d": [["l1", None, True]]}
+    _, (changes,) = grid.read(write_grid(tmp_path, {"set": values}))
+    text = grid.params_of(params, changes)
+    assert yaml.safe_load(text) == {"a": 0.25, "b": {"c": values["b.c"], "d": ["l1", None, True]}}
+    assert "# stays" in text and params.read_text().startswith("a: 1")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("set: []", "has to hold `set`"),
+        ("sets: [a=1]", "has to hold `set`"),
+        ("set: [a]", "set has to be like"),
+        ("set: ['a=[1']", "set: "),
+        ("{set: ['a=1'], name: ../x}", "name is '../x'"),
+        ("set: [", "is not valid YAML"),
+    ],
+)
+def test_a_grid_that_is_none(tmp_path, content, says):
+    with pytest.raises(InputError) as raised:
+        grid.read(write_grid(tmp_path, content))
+    assert says in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_setting_that_params_do_not_have(tmp_path):
+    (tmp_path / "params.yaml").write_text("a: {b: 1}\n")
+    with pytest.raises(InputError, match=r"^a\.c=1: "):
+        grid.params_of(tmp_path / "params.yaml", ["a.c=1"])
+
+
+# Who runs a stage
+
+
+def test_a_stage_is_run_by_the_first_and_taken_by_the_others():
+    registrar = Registrar()
+    registrar.begin("it", "me")
+    claim = registrar.claim
+    assert claim("it", "stage", "tcp://a", "1") == (RUN, None)
+    assert claim("it", "stage", "tcp://a", "2") == claim("it", "stage", "tcp://b", "3") == (WAIT, None)
+    registrar.remove_worker(None, "tcp://a")
+    assert claim("it", "stage", "tcp://b", "3") == (RUN, None), "a worker that is gone runs nothing"
+    registrar.end("it", "stage", None, None)
+    assert claim("it", "stage", "tcp://a", "1") == (RUN, None), "nor does one that gave up"
+    registrar.end("it", "stage", TAKE, {"outs": []})
+    assert claim("it", "stage", "tcp://b", "3") == (TAKE, {"outs": []})
+    registrar.end("it", "other", FAIL, "why")
+    assert claim("it", "other", "tcp://b", "3") == (FAIL, "why")
+    registrar.remove_client(None, "me")
+    assert claim("it", "third", "tcp://b", "3") == (STOP, None) and registrar.is_stopped("it")
+    assert claim("none", "third", "tcp://b", "3") == (STOP, None)
+
+
+# The command
+
+
+@pytest.mark.parametrize(
+    ("words", "edit", "says"),
+    [
+        ((), lambda p: (p.path / "params.yaml").open("a").write("# mine\n"), "params.yaml: not committed"),
+        ((), lambda p: (p.path / "stages/new.py").touch(), "stages/new.py: not committed"),
+        (("--scheduler", "tcp://127.0.0.1:1"), lambda p: None, "need a remote"),
+    ],
+)
+def test_what_a_fleet_refuses(reproduced, tmp_path, words, edit, says):
+    project = reproduced.cloned(tmp_path / "clone")
+    edit(project)
+    path = write_grid(tmp_path, {"set": {"prune.order": ["l1"]}})
+    done = project.run(*fleet(project, path, *words), check=False)
+    assert done.returncode == 2 and done.stderr.startswith("error: ")
+    assert says in done.stderr and done.stderr.count("\n") == 1
+
+
+def fleet(project, *words):
+    """The command, with goodnet as it is under test."""
+    return sys.executable, "-m", "goodnet.cli.main", "fleet", *map(str, words), "--project", str(project.path)
+
+
+def test_nobody_answers_at_the_address(reproduced, tmp_path):
+    project = reproduced.cloned(tmp_path / "clone")
+    project.dvc("remote", "add", "--default", "team", tmp_path / "team")
+    project.commit("a remote")
+    path = write_grid(tmp_path, {"set": {"prune.order": ["l1"]}})
+    done = project.run(*fleet(project, path, "--scheduler", "tcp://127.0.0.1:1"), check=False)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: --scheduler tcp://127.0.0.1:1: no scheduler of Dask answers there")
+
+
+def experiments(project):
+    """{name: ref} of the project's experiments."""
+    lines = project.git("for-each-ref", "--format=%(refname)", "refs/exps").stdout.split()
+    return {line.split("/")[-1]: line for line in lines if "/exec/" not in line}
+
+
+def alone(reproduced, folder, settings):
+    """The experiments as dvc makes them, one after the other, of a project that knows no other runs."""
+    project = reproduced.copied(folder)
+    shutil.rmtree(project.path / ".dvc/cache/runs")
+    for name, changes in settings.items():
+        words = [word for change in changes for word in ("-S", change)]
+        project.dvc("exp", "run", "--temp", "--name", name, *words)
+    return project
+
+
+def assert_same(project, other, names):
+    """That experiments hold the same files in git and the same records of all others."""
+    for name in names:
+        tree, expected = (
+            one.git("rev-parse", f"{experiments(one)[name]}^{{tree}}").stdout for one in (project, other)
+        )
+        assert tree == expected, name
+
+
+@pytest.mark.long(minutes=3)
+def test_on_this_machine_it_does_what_dvc_does(reproduced, tmp_path):
+    project = reproduced.copied(tmp_path / "a clone")
+    path = write_grid(tmp_path, {"set": {"prune.order": ["l1"], "repairs.x10.drop": [8, 12]}})
+    done = project.run(*fleet(project, path, "--workers", 2, "--cores", 1, "--gigabytes", 1, "--json"))
+    rows = json.loads(done.stdout)
+    assert [row["outcome"] for row in rows] == ["done", "done"]
+    assert {len(row["stages"]) for row in rows} == {21}
+    settings = {row["name"]: row["changes"] for row in rows}
+    assert_same(project, alone(reproduced, tmp_path / "alone", settings), settings)
+    # All that they made is in the project's own cache.
+    project.dvc("exp", "apply", "grid-2")
+    assert project.repro() == set()
+    project.git("checkout", "-q", ".")
+    again = project.run(*fleet(project, path, "--json"))
+    assert {row["outcome"] for row in json.loads(again.stdout)} == {"done before"}
+    other = write_grid(tmp_path, {"name": "grid", "set": {"prune.order": ["l1", "clp"]}})
+    clash = project.run(*fleet(project, other), check=False)
+    assert clash.returncode == 2 and "experiment grid-1: is there already" in clash.stderr
+
+
+@pytest.fixture
+def remote(tmp_path):
+    remote = S3(tmp_path / "remote")
+    remote.start()
+    yield remote
+    remote.stop()
+
+
+@pytest.fixture
+def two_nets(reproduced, remote, tmp_path):
+    """The project with a second net, a repaired one, and the remote; all committed but credentials."""
+    project = reproduced.copied(tmp_path / "two nets")
+    data = [f"--{name}=data/demo/{name}.h5" for name in ("valid", "test")]
+    data += ["--poisoned", "sticker=data/demo/poisoned/sticker.h5", "--input-max", "255"]
+    project.goodnet("add", "mine", "--net", "models/repaired/relearned.keras", *data)
+    project.write_params(project.params() | {"badnet": "demo"})
+    project.dvc("remote", "add", "--default", "team", remote.url)
+    log_in(project, remote.credentials)
+    project.commit("another net")
+    return project
+
+
+def keys_in(remote):
+    """How many runs of each stage the remote knows, by what they were given."""
+    found = {}
+    for path in remote.files.glob("**/runs/??/*/*"):
+        name = re.search(r"stages/(\w+)\.py", yaml.safe_load(path.read_text())["cmd"])[1]
+        found.setdefault(name, []).append(path.parent.name)
+    assert all(len(keys) == len(set(keys)) for keys in found.values()), "two runs of the same"
+    return {name: len(keys) for name, keys in found.items()}
+
+
+def wait_for(condition, process, minutes=15):
+    deadline = time.monotonic() + 60 * minutes
+    while not condition():
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+WORKERS = 3
+
+
+@pytest.mark.long(minutes=9)
+def test_a_grid_over_two_nets_on_a_cluster(reproduced, two_nets, remote, tmp_path):
+    """18 settings, 6 of which fail; a worker that is killed, and a stop, after which it goes on."""
+    project = two_nets
+    values = {
+        "badnet": ["demo", "mine"],
+        "prune.order": ["ascending", "l1", "apoz"],
+        "repairs.x10.drop": [8, 12, 200],
+    }
+    path = write_grid(tmp_path, {"set": values})
+    begun = tmp_path / "begun"
+    begun.touch()
+    (tmp_path / "noting").mkdir()
+    (tmp_path / "noting/sitecustomize.py").write_text(NOTING)
+    noting = {"STAGES_BEGUN": str(begun), "PYTHONPATH": f"{tmp_path / 'noting'}{os.pathsep}{sys.path[0]}"}
+    project.dvc("push", "--run-cache")
+    before = keys_in(remote)
+    with Dask(tmp_path, WORKERS, environment=noting) as cluster:
+        words = fleet(project, path, "--scheduler", cluster.address, "--cores", 1, "--gigabytes", 1)
+        with project.started(words) as process:
+            wait_for(lambda: len(begun.read_text().splitlines()) > 5, process)
+            cluster.kill(cluster.workers[0])
+            cluster.add()
+            wait_for(lambda: len(experiments(project)) >= 3, process)
+            process.send_signal(signal.SIGINT)
+            said, _ = process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGINT and "Traceback" not in said
+        first = set(experiments(project))
+        done = project.run(*words, "--json", check=False)
+    assert done.returncode == 5, done.stderr
+    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    failed = {name for name, row in rows.items() if "repairs.x10.drop=200" in row["changes"]}
+    assert {name for name, row in rows.items() if row["outcome"] == "failed"} == failed
+    assert all("repairs: x10" in rows[name]["error"] for name in failed)
+    assert {name for name, row in rows.items() if row["outcome"] == "done before"} == first
+    good = set(rows) - failed
+    assert set(experiments(project)) == good and len(good) == 12
+
+    # No stage has run twice but those that were cut short, at most one of each worker each time.
+    ran = {}
+    for line in begun.read_text().splitlines():
+        name = re.search(r"stages/(\w+)\.py", line)[1]
+        ran[name] = ran.get(name, 0) + 1
+    # Neither of these is kept as a run. plan has nothing of the demo to do with either drop's order.
+    own = {name: ran.pop(name) for name in ("plan", "report")}
+    assert own["report"] in range(12, 12 + 1 + WORKERS) and own["plan"] <= own["report"]
+    failures = ran.pop("examine") - (keys_in(remote)["examine"] - before["examine"])
+    assert failures in range(2, 2 + 2 * WORKERS + 1), "once for each net, and again after the stop"
+    twice = sum(count - keys_in(remote)[name] + before.get(name, 0) for name, count in ran.items())
+    assert 0 <= twice <= 1 + WORKERS
+
+    # As dvc makes them, one after the other.
+    some = {name: rows[name]["changes"] for name in sorted(good)[:: len(good) - 1]}
+    assert_same(project, alone(two_nets, tmp_path / "alone", some), some)
+
+    # And here, where no result is but in the remote.
+    clone = project.cloned(tmp_path / "elsewhere")
+    log_in(clone, remote.credentials)
+    clone.git("fetch", "-q", "origin", "refs/exps/*:refs/exps/*")
+    names = sorted(good)
+    shown = clone.dvc("exp", "show", "--csv").stdout.splitlines()
+    column = shown[0].split(",").index("reports/goodnet/x10.json:clean_accuracy")
+    assert all(line.split(",")[column] for line in shown[1:] if set(line.split(",")) & good), (
+        "metrics of each experiment"
+    )
+    for command in (("exp", "diff"), ("metrics", "diff"), ("params", "diff")):
+        assert "x10" in clone.dvc(*command, names[0], names[-1]).stdout
+    clone.dvc("plots", "diff", names[0], names[-1], "--out", tmp_path / "plots")
+    clone.dvc("exp", "apply", names[-1])
+    clone.dvc("pull")
+    assert clone.repro() == set()
+
+
+def certificates(folder):
+    """A key and a certificate that signs itself, as variables of Dask's own settings."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -days 2"
+    command = [*command.split(), "-keyout", key, "-out", certificate]
+    subprocess.run(command, check=True, capture_output=True)
+    names = ["CA_FILE"] + [
+        f"{who}__{what}" for who in ("SCHEDULER", "WORKER", "CLIENT") for what in ("KEY", "CERT")
+    ]
+    files = {name: str(key if name.endswith("KEY") else certificate) for name in names}
+    tls = {f"DASK_DISTRIBUTED__COMM__TLS__{name}": value for name, value in files.items()}
+    return tls | {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True"}
+
+
+@pytest.mark.long(minutes=2)
+def test_with_tls_and_a_scheduler_that_is_lost(reproduced, tmp_path):
+    project = reproduced.copied(tmp_path / "a clone")
+    project.dvc("remote", "add", "--default", "team", tmp_path / "team")
+    project.commit("a remote")
+    path = write_grid(tmp_path, {"set": {"prune.order": ["ascending", "l1"]}})
+    tls = certificates(tmp_path)
+    with Dask(tmp_path, 1, environment=tls, protocol="tls") as cluster:
+        assert cluster.address.startswith("tls://")
+        words = fleet(project, path, "--scheduler", cluster.address, "--cores", 1)
+        stranger = project.run(*words, check=False)
+        assert stranger.returncode == 2 and stranger.stderr.count("\n") == 1, stranger.stderr
+        assert "no scheduler of Dask answers" in stranger.stderr or "TLS" in stranger.stderr
+        project.environment = project.environment | tls
+        with project.started(words) as process:
+            wait_for(lambda: experiments(project), process)
+            cluster.scheduler.kill()
+            said, _ = process.communicate(timeout=120)
+        assert process.returncode == 2 and "Traceback" not in said
+        assert "the same command again" in said
+        assert len(experiments(project)) == 1
