@@ -260,7 +260,8 @@ def test_a_grid_over_two_nets_on_a_cluster(reproduced, two_nets, remote, tmp_pat
     rows = {row["name"]: row for row in json.loads(done.stdout)}
     failed = {name for name, row in rows.items() if "repairs.x10.drop=200" in row["changes"]}
     assert {name for name, row in rows.items() if row["outcome"] == "failed"} == failed
-    assert all("repairs: x10" in rows[name]["error"] for name in failed)
+    reason = "examine: params.yaml: repairs.x10.drop is 200"
+    assert all(rows[name]["error"].startswith(reason) for name in failed)
     assert {name for name, row in rows.items() if row["outcome"] == "done before"} == first
     good = set(rows) - failed
     assert set(experiments(project)) == good and len(good) == 12
