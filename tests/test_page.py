@@ -228,7 +228,7 @@ def test_suspects_are_stamped_by_a_slider(page):
     assert rows == [
         "relearned 1.10 1.10 0.0 % ✓ held",
         "unlearned 1.10 1.10 0.0 % ✓ held",
-        "x10 0.10 0.10 90.0 % ✗ not held",
+        "x10 \N{EN DASH} \N{EN DASH} 90.0 % ✗ not held",
     ]
     assert [words(dot) for dot in page.locator("#suspects svg").first.locator(".in").all()] == ["0", "3"]
 
