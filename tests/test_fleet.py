@@ -216,7 +216,7 @@ def keys_in(remote):
     return {name: len(keys) for name, keys in found.items()}
 
 
-def wait_for(condition, process, minutes=15):
+def wait_for(condition, process, minutes=30):
     deadline = time.monotonic() + 60 * minutes
     while not condition():
         assert process.poll() is None, process.stdout.read()
@@ -229,11 +229,11 @@ WORKERS = 3
 
 @pytest.mark.long(minutes=9)
 def test_a_grid_over_two_nets_on_a_cluster(reproduced, two_nets, remote, tmp_path):
-    """18 settings, 6 of which fail; a worker that is killed, and a stop, after which it goes on."""
+    """12 settings, 4 of which fail; a worker that is killed, and a stop, after which it goes on."""
     project = two_nets
     values = {
         "badnet": ["demo", "mine"],
-        "prune.order": ["ascending", "l1", "apoz"],
+        "prune.order": ["l1", "apoz"],
         "repairs.x10.drop": [8, 12, 200],
     }
     path = write_grid(tmp_path, {"set": values})
@@ -252,7 +252,7 @@ def test_a_grid_over_two_nets_on_a_cluster(reproduced, two_nets, remote, tmp_pat
             cluster.add()
             wait_for(lambda: len(experiments(project)) >= 3, process)
             process.send_signal(signal.SIGINT)
-            said, _ = process.communicate(timeout=60)
+            said, _ = process.communicate(timeout=180)
         assert process.returncode == -signal.SIGINT and "Traceback" not in said
         first = set(experiments(project))
         done = project.run(*words, "--json", check=False)
@@ -264,16 +264,16 @@ def test_a_grid_over_two_nets_on_a_cluster(reproduced, two_nets, remote, tmp_pat
     assert all(rows[name]["error"].startswith(reason) for name in failed)
     assert {name for name, row in rows.items() if row["outcome"] == "done before"} == first
     good = set(rows) - failed
-    assert set(experiments(project)) == good and len(good) == 12
+    assert set(experiments(project)) == good and len(good) == 8
 
     # No stage has run twice but those that were cut short, at most one of each worker each time.
     ran = {}
     for line in begun.read_text().splitlines():
         name = re.search(r"stages/(\w+)\.py", line)[1]
         ran[name] = ran.get(name, 0) + 1
-    # Neither of these is kept as a run. plan has nothing of the demo to do with either drop's order.
+    # DVC keeps no run of these two: each setting has its own.
     own = {name: ran.pop(name) for name in ("plan", "report")}
-    assert own["report"] in range(12, 12 + 1 + WORKERS) and own["plan"] <= own["report"]
+    assert own["report"] in range(8, 8 + 1 + WORKERS + 1) and own["plan"] <= own["report"]
     failures = ran.pop("examine") - (keys_in(remote)["examine"] - before["examine"])
     assert failures in range(2, 2 + 2 * WORKERS + 1), "once for each net, and again after the stop"
     twice = sum(count - keys_in(remote)[name] + before.get(name, 0) for name, count in ran.items())
@@ -332,7 +332,7 @@ def test_with_tls_and_a_scheduler_that_is_lost(reproduced, tmp_path):
         with project.started(words) as process:
             wait_for(lambda: experiments(project), process)
             cluster.scheduler.kill()
-            said, _ = process.communicate(timeout=120)
+            said, _ = process.communicate(timeout=300)
         assert process.returncode == 2 and "Traceback" not in said
         assert "the same command again" in said
         assert len(experiments(project)) == 1
