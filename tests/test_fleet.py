@@ -144,14 +144,12 @@ def experiments(project):
     return {line.split("/")[-1]: line for line in lines if "/exec/" not in line}
 
 
-def alone(reproduced, folder, settings):
-    """The experiments as dvc makes them, one after the other, of a project that knows no other runs."""
-    project = reproduced.copied(folder)
+def run_alone(project, settings):
+    """Have dvc make the experiments, one after the other, where no other runs are known."""
     shutil.rmtree(project.path / ".dvc/cache/runs")
     for name, changes in settings.items():
         words = [word for change in changes for word in ("-S", change)]
         project.dvc("exp", "run", "--temp", "--name", name, *words)
-    return project
 
 
 def assert_same(project, other, names):
@@ -165,14 +163,15 @@ def assert_same(project, other, names):
 
 @pytest.mark.long(minutes=3)
 def test_on_this_machine_it_does_what_dvc_does(reproduced, tmp_path):
-    project = reproduced.copied(tmp_path / "a clone")
+    project, alone = (reproduced.copied(tmp_path / name) for name in ("a clone", "alone"))
     path = write_grid(tmp_path, {"set": {"prune.order": ["l1"], "repairs.x10.drop": [8, 12]}})
     done = project.run(*fleet(project, path, "--workers", 2, "--cores", 1, "--gigabytes", 1, "--json"))
     rows = json.loads(done.stdout)
     assert [row["outcome"] for row in rows] == ["done", "done"]
     assert {len(row["stages"]) for row in rows} == {21}
     settings = {row["name"]: row["changes"] for row in rows}
-    assert_same(project, alone(reproduced, tmp_path / "alone", settings), settings)
+    run_alone(alone, settings)
+    assert_same(project, alone, settings)
     # All that they made is in the project's own cache.
     project.dvc("exp", "apply", "grid-2")
     assert project.repro() == set()
@@ -228,9 +227,9 @@ WORKERS = 3
 
 
 @pytest.mark.long(minutes=9)
-def test_a_grid_over_two_nets_on_a_cluster(reproduced, two_nets, remote, tmp_path):
+def test_a_grid_over_two_nets_on_a_cluster(two_nets, remote, tmp_path):
     """12 settings, 4 of which fail; a worker that is killed, and a stop, after which it goes on."""
-    project = two_nets
+    project, alone = two_nets, two_nets.copied(tmp_path / "alone")
     values = {
         "badnet": ["demo", "mine"],
         "prune.order": ["l1", "apoz"],
@@ -281,7 +280,8 @@ def test_a_grid_over_two_nets_on_a_cluster(reproduced, two_nets, remote, tmp_pat
 
     # As dvc makes them, one after the other.
     some = {name: rows[name]["changes"] for name in sorted(good)[:: len(good) - 1]}
-    assert_same(project, alone(two_nets, tmp_path / "alone", some), some)
+    run_alone(alone, some)
+    assert_same(project, alone, some)
 
     # And here, where no result is but in the remote.
     clone = project.cloned(tmp_path / "elsewhere")
