@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -242,7 +243,7 @@ def test_a_nets_files_are_those_of_its_own_repair(audited, tmp_path):
     folder = audited.out / audited.rows()["second/-odd.keras"]["folder"]
     (words,) = re.findall(r"^    (goodnet repair .*)$", (folder / "how.md").read_text(), re.MULTILINE)
     assert html.content((folder / "index.html").read_text(), "page")["reproduce"]["commands"] == [words]
-    line = f"{sys.executable} -P -m goodnet.cli.main {words.removeprefix('goodnet ')}"
+    line = f"{shlex.quote(sys.executable)} -P -m goodnet.cli.main {words.removeprefix('goodnet ')}"
     done = subprocess.run(
         line, shell=True, cwd=tmp_path / "there", env=audited.environment, capture_output=True, check=False
     )
