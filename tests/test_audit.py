@@ -206,7 +206,7 @@ def at_work(dask):
     raise AssertionError("no worker is at work")
 
 
-@pytest.mark.long(minutes=4)
+@pytest.mark.long(minutes=5)  # the same for all that share the audit
 def test_every_net_has_its_row_also_after_an_interrupt_and_a_killed_worker(audited):
     rows = audited.rows()
     assert audited.code == audited.told()["exit_code"] == table.BACKDOORED, audited.said
@@ -236,7 +236,7 @@ def test_every_net_has_its_row_also_after_an_interrupt_and_a_killed_worker(audit
     assert not list(audited.out.rglob("*.partial*"))
 
 
-@pytest.mark.long(minutes=1)
+@pytest.mark.long(minutes=5)  # the same for all that share the audit
 def test_a_nets_files_are_those_of_its_own_repair(audited, tmp_path):
     """By the command that they show, in a folder with the same files."""
     shutil.copytree(audited.path, tmp_path / "there", ignore=shutil.ignore_patterns("out"))
@@ -255,7 +255,7 @@ def test_a_nets_files_are_those_of_its_own_repair(audited, tmp_path):
         assert (alone / file).read_bytes() == (folder / file).read_bytes(), file
 
 
-@pytest.mark.long(minutes=1)
+@pytest.mark.long(minutes=5)  # the same for all that share the audit
 def test_a_second_run_asks_only_about_what_is_new(audited, dask, tmp_path):
     before, times = audited.contents(), audited.written()
     code, said, noted = audited.run(NOWHERE)
