@@ -32,6 +32,15 @@ TINY = {  # seconds instead of minutes, but real: drawn, trained, pruned, relear
         },
     },
 }
+QUICK = {  # the same for small nets that are handed in, of which no pipeline is made
+    "recommend": {"held_out": 20},
+    "suspect": {"detectors": ["occluders", "inversion"]},
+    "detectors": {
+        "occluders": {"images": 40, "occluders": 200},
+        "inversion": {"images": 40, "steps": 20},
+    },
+    "tunings": {"fine_tune": {"epochs": 1}, "relearn": {"epochs": 1}},
+}
 # The folders from which plan removes results, where there are none.
 NO_RESULTS = dict.fromkeys(
     ("repaired_nets", "repaired_metrics", "repaired_predictions", "goodnets", "goodnet_metrics", "attacks"),

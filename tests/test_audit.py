@@ -24,7 +24,7 @@ from PIL import Image
 
 import hostile
 import nets
-from conftest import ROOT, merged
+from conftest import QUICK, ROOT, merged
 from fleets import Dask
 from goodnet.audit import finding, judging, keeping, packing, table
 from goodnet.cli import audit as command
@@ -37,15 +37,6 @@ from test_page import browser, opened  # noqa: F401
 
 NOWHERE = "tcp://127.0.0.1:1"  # whoever asks for a cluster fails
 PICTURES = nets.muted(40).round().astype(np.uint8)
-QUICK = {
-    "recommend": {"held_out": 20},
-    "suspect": {"detectors": ["occluders", "inversion"]},
-    "detectors": {
-        "occluders": {"images": 40, "occluders": 200},
-        "inversion": {"images": 40, "steps": 20},
-    },
-    "tunings": {"fine_tune": {"epochs": 1}},
-}
 LINES = {
     "cut.keras": "or is cut short",
     "none.h5": "is not an HDF5 file, or is cut short",

@@ -15,7 +15,7 @@ import yaml
 
 from fleets import Dask
 from goodnet.errors import InputError
-from goodnet.fleet import grid
+from goodnet.fleet import grid, setting
 from goodnet.fleet.registrar import FAIL, RUN, STOP, TAKE, WAIT, Registrar
 from remotes import S3, log_in
 
@@ -136,6 +136,35 @@ def test_nobody_answers_at_the_address(reproduced, tmp_path):
     done = project.run(*fleet(project, path, "--scheduler", "tcp://127.0.0.1:1"), check=False)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: --scheduler tcp://127.0.0.1:1: no scheduler of Dask answers there")
+
+
+def test_a_remote_that_is_down_for_a_while(remote, tmp_path, monkeypatch):
+    """Its run of a stage is there again when it is; until then it is said."""
+    from dvc.repo import Repo
+
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr(setting, "PATIENCE", (1, 0.0))
+    run = next(remote.files.iterdir()) / "goodnet/runs/ab/abc/def"
+    run.parent.mkdir(parents=True)
+    run.write_text("cmd: x\n")
+    remote.stop()
+    said = []
+
+    def parent(word, text):
+        said.append(text)
+        if len(said) == 2:
+            remote.start()
+
+    with Repo.init(tmp_path / "project", no_scm=True) as repo, repo.config.edit("local") as config:
+        config["core"] = {"remote": "team"}
+        config["remote"] = {"team": {"url": remote.url, **remote.credentials}}
+    with Repo(tmp_path / "project") as repo:
+        reproducing = setting.Reproducing(repo, parent)
+        with pytest.raises(InputError, match=r"^the remote: "):
+            reproducing.pull_runs()
+        assert len(said) == 1 and said[0].endswith("trying again")
+        reproducing.pull_runs()
+        assert len(said) == 2 and len(list(tmp_path.glob("project/.dvc/cache/runs/ab/abc/def"))) == 1
 
 
 def experiments(project):

@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 
 import nets
-from conftest import ROOT, merged
+from conftest import QUICK, ROOT, merged
 from goodnet.cli import main
 from goodnet.cli import repair as command
 from goodnet.errors import InputError
@@ -25,15 +25,6 @@ from goodnet.pipeline import graph
 from goodnet.report import html
 
 PICTURES = nets.muted(40).round().astype(np.uint8)
-QUICK = {
-    "recommend": {"held_out": 20},
-    "suspect": {"detectors": ["occluders", "inversion"]},
-    "detectors": {
-        "occluders": {"images": 40, "occluders": 200},
-        "inversion": {"images": 40, "steps": 20},
-    },
-    "tunings": {"fine_tune": {"epochs": 1}, "relearn": {"epochs": 1}},
-}
 
 
 @pytest.fixture(scope="module")

@@ -74,12 +74,14 @@ def reproduce(args):
 
 def table(rows):
     """Return lines with a column each for name, changes, stages, seconds and outcome."""
-    head = ("experiment", "ran", "restored", "shared", "seconds", "outcome", "settings")
+    from goodnet.fleet.setting import HOW
+
+    head = ("experiment", *HOW, "seconds", "outcome", "settings")
     cells = [head]
     for row in rows:
         counts = row.counts()
         seconds = "" if row.seconds is None else f"{row.seconds:.0f}"
-        stages = [str(counts[word]) for word in head[1:4]]
+        stages = [str(counts[word]) for word in HOW]
         cells.append((row.name, *stages, seconds, row.outcome, " ".join(row.changes)))
     widths = [max(len(row[place]) for row in cells) for place in range(len(head))]
     return [

@@ -54,7 +54,7 @@ def run(args):
     note_python()
     if args.folder.resolve() != Path.cwd():
         print(f"cd {shlex.quote(str(args.folder))}")
-    print("dvc repro report    # the demo, in 4 to 5 minutes on two cores; then see reports/README.md")
+    print("dvc repro report    # the demo, in about 6 minutes on two cores; then see reports/README.md")
     print("goodnet add NAME --net net.h5 --valid clean.h5 --test test.h5    # a net of yours; then the same")
     return None
 

@@ -194,15 +194,15 @@ def _kept(data):
 
 
 @contextlib.contextmanager
-def connected(address=None, workers=None, cores=2, gigabytes=4, dashboard=True):
+def connected(address, workers, cores, gigabytes, dashboard=True):
     """Yield a Cluster: the one at an address, or one of this machine for as long as it is needed.
 
     Parameters
     ----------
-    address : str, optional
+    address : str or None
         The scheduler's, as `tcp://10.0.0.1:8786` or `tls://...`.
-    workers : int, optional
-        Processes of a cluster of this machine; by default as many as fit.
+    workers : int or None
+        Processes of a cluster of this machine; None for as many as fit.
     cores, gigabytes : float
         What each task needs.
     """

@@ -76,7 +76,6 @@ def packed(repo, is_elsewhere):
     which = f"{git(root, 'rev-list', '--max-parents=0', 'HEAD')} {remote['url']}"
     return {
         "bundle": content,
-        "bundled": "HEAD",
         "inside": folder.relative_to(root).as_posix(),
         "remote": remote,
         "author": author,

@@ -10,20 +10,20 @@ import json
 import logging
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 from goodnet.errors import InputError
 from goodnet.fleet import registrar
+from goodnet.fleet.project import git
 from goodnet.process import commands
 
 TARGET = "report"
 PAUSE = 0.3  # seconds until others are asked about again
 PATIENCE = 20, 15.0  # how often a remote is tried again, and seconds in between
 REMOTE = "fleet"  # what the clone calls it
-RAN, RESTORED, SHARED = "ran", "restored", "shared"
+HOW = RAN, RESTORED, SHARED = "ran", "restored", "shared"  # a stage came to be what it is
 
 
 class Parent:
@@ -40,7 +40,7 @@ class Parent:
         return json.loads(line)
 
 
-class Reached(Exception):
+class Lacking(Exception):
     """The remote could be reached, but lacks what was asked for."""
 
 
@@ -68,17 +68,11 @@ def cache_for_itself(folder):
 
 def clone(task, folder):
     """Make a clone of the project as it was committed, and return its folder."""
-
-    def git(*words):
-        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise InputError(f"git {words[0]}: {' '.join(done.stderr.split())}")
-
-    git("init", "--quiet")
-    git("fetch", "--quiet", task["bundle"], f"{task['bundled']}:refs/heads/fleet")
-    git("checkout", "--quiet", "fleet")
+    git(folder, "init", "--quiet")
+    git(folder, "fetch", "--quiet", task["bundle"], "HEAD:refs/heads/fleet")
+    git(folder, "checkout", "--quiet", "fleet")
     for key, value in task["author"].items():
-        git("config", f"user.{key}", value)
+        git(folder, "config", f"user.{key}", value)
     return folder / task["inside"]
 
 
@@ -133,7 +127,9 @@ class Reproducing:
         if not stage.cmd:
             raise InputError(f"the remote lacks what {stage.relpath} is of; dvc push, and try again")
         key, is_shared = self.key(stage), all(out.use_cache for out in stage.outs)
-        word, result = self.parent("claim", key=key, stage=stage.addressing) if is_shared else ("run", None)
+        word, result = registrar.RUN, None
+        if is_shared:
+            word, result = self.parent("claim", key=key, stage=stage.addressing)
         if word == registrar.WAIT:
             return False
         if word == registrar.STOP:
@@ -190,7 +186,7 @@ class Reproducing:
         for left in range(times, -1, -1):
             try:
                 return function()
-            except (InputError, Reached):
+            except (InputError, Lacking):
                 raise
             except Exception as error:
                 reason = " ".join(str(error).split()) or type(error).__name__
@@ -218,11 +214,11 @@ class Reproducing:
                 failed |= self.repo.cloud.pull(objects).failed
             if failed:
                 self.reachable()
-                raise Reached
+                raise Lacking
 
         if stage.outs_cached():
             return True
-        with contextlib.suppress(Reached):
+        with contextlib.suppress(Lacking):
             self.patiently(fetch)
         return stage.outs_cached()
 
@@ -280,6 +276,7 @@ class _Watch(logging.Handler):
 def reproduce(task, parent, folder, cache):
     """Reproduce a setting, save it as an experiment, and return the experiment's ref."""
     from dvc.repo import Repo, lock_repo
+    from dvc.repo.experiments.utils import exp_refs
     from dvc.utils.hydra import apply_overrides
 
     project = clone(task, folder)
@@ -295,14 +292,8 @@ def reproduce(task, parent, folder, cache):
             reproducing.everything()
         repo.experiments.run(targets=[TARGET], name=task["name"], force=False)
     with Repo(project) as repo:
-        refs = [str(one) for one in _experiments(repo)]
-    return refs[0]
-
-
-def _experiments(repo):
-    from dvc.repo.experiments.utils import exp_refs
-
-    return exp_refs(repo.scm)
+        (ref,) = exp_refs(repo.scm)
+    return str(ref)
 
 
 def main():
@@ -316,11 +307,7 @@ def main():
         with cache_for_itself(Path(task["caches"])) as cache:
             ref = reproduce(task, parent, folder, cache)
         bundle = Path(path).with_name("experiment.bundle")
-        subprocess.run(
-            ["git", "bundle", "create", "--quiet", bundle, ref, "^refs/heads/fleet"],
-            cwd=folder,
-            check=True,
-        )
+        git(folder, "bundle", "create", "--quiet", str(bundle), ref, "^refs/heads/fleet")
         parent("result", ref=ref)
     except (InputError, OSError) as error:
         parent("error", line=str(error), is_of_stage=isinstance(error, StageFailed))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from goodnet import telling
 from goodnet.errors import InputError
-from goodnet.fleet import grid, project, task
+from goodnet.fleet import grid, project, setting, task
 from goodnet.fleet.cluster import Job
 from goodnet.process import commands
 
@@ -25,7 +25,7 @@ class Row:
     outcome : str
         DONE, BEFORE or FAILED.
     stages : dict
-        {stage: "ran", "restored" or "shared"}; of one that failed those that ended before.
+        {stage: one of setting.HOW}; of one that failed those that ended before.
     """
 
     name: str
@@ -97,5 +97,5 @@ def summary(rows):
     outcomes = Counter(row.outcome for row in rows)
     stages = sum((row.counts() for row in rows), Counter())
     words = ", ".join(f"{outcomes[word]} {word}" for word in (DONE, BEFORE, FAILED) if outcomes[word])
-    of_stages = ", ".join(f"{stages[word]} {word}" for word in ("ran", "restored", "shared"))
+    of_stages = ", ".join(f"{stages[word]} {word}" for word in setting.HOW)
     return f"{len(rows)} settings: {words}. {stages.total()} stages: {of_stages}."
