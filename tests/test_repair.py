@@ -5,23 +5,25 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 from PIL import Image
 
 import nets
 from conftest import QUICK, ROOT, merged
-from goodnet.cli import main
+from goodnet.cli import main, stepping
 from goodnet.cli import repair as command
 from goodnet.errors import InputError
 from goodnet.nets import goodnets, loading
-from goodnet.pipeline import graph
+from goodnet.pipeline import graph, lanes
 from goodnet.report import html
 
 PICTURES = nets.muted(40).round().astype(np.uint8)
@@ -172,6 +174,24 @@ def test_steps_are_those_of_dvc_in_an_order_that_dvc_could_take(reproduced):
         assert {step.name for step in graph.needed_for(stage, steps)} == above
 
 
+def test_no_lane_waits_for_the_other(reproduced):
+    """Each step is taken once, after all that it needs; the longer lane comes first."""
+    params = reproduced.params()
+    params["repairs"] = {"a": {"tune": "unlearn"}, "b": {"tune": "relearn"}, "c": {"drop": 4}}
+    pipeline = yaml.safe_load((reproduced.path / "dvc.yaml").read_text())
+    steps = graph.needed_for("recommend", graph.steps(pipeline, params))
+    seconds = {"a": 1, "b": 5, "c": 3}
+    before, first, second, after = lanes.split(steps, lambda step: seconds[step.repair])
+    assert {step.repair for step in first} == {"b"} and {step.repair for step in second} == {"a", "c"}
+    assert sorted(map(str, (*before, *first, *second, *after))) == sorted(map(str, steps))
+    made = {path: part for part in (before, first, second, after) for step in part for path in step.makes}
+    for part, may in ((before, [before]), (first, [before, first]), (second, [before, second])):
+        for step in part:
+            own = [made[path] for path in made if graph.overlap({path}, step.needs)]
+            assert all(any(one is other for other in may) for one in own)
+    assert after[-1].stage == "recommend" and "examine" in {step.stage for step in before}
+
+
 # In processes of their own
 
 
@@ -191,7 +211,7 @@ def test_it_makes_what_the_pipeline_makes_also_when_it_was_killed(reproduced, tm
     """Killed after the first steps, and interrupted later on; then it goes on to the end."""
     out = tmp_path / "out"
     words = words_of(reproduced, out)
-    state = out / command.WORK / command.STATE
+    state = out / command.WORK / stepping.STATE
     seen = []
     for count, number in ((2, signal.SIGKILL), (9, signal.SIGINT)):
         process = subprocess.Popen(
@@ -227,3 +247,34 @@ def test_it_makes_what_the_pipeline_makes_also_when_it_was_killed(reproduced, tm
     assert table == re.findall(
         r"^\| (?:BadNet|repaired|GoodNet) .*$", (reproduced.path / "reports/README.md").read_text(), re.M
     )
+
+
+@pytest.mark.long(minutes=2)
+def test_the_second_process_ends_with_the_first_and_may_be_killed_itself(files, run, monkeypatch):
+    """What it has not come to do the first one does; all is as it would be with one process alone."""
+    words = ["--input-max", 255, "--repairs", "tuned,relearned"]
+    monkeypatch.setattr(lanes, "is_room", lambda: False)
+    code, out, _, notes = run("bad net.keras", "clean.npz", *words)
+    alone = contents(out)
+    shutil.rmtree(out)
+    given = [files / "bad net.keras", files / "clean.npz", "--out", out, "--params", files / "quick.yaml"]
+    command_line = [sys.executable, "-m", "goodnet.cli.main", "repair", *map(str, (*given, *words))]
+
+    def killed(which):
+        """Run until there is a second process, and kill one of both; return what the first came to."""
+        with subprocess.Popen(command_line, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+            first = psutil.Process(process.pid)
+            second = None
+            while second is None and process.poll() is None:
+                with contextlib.suppress(psutil.Error):  # another child ends just then
+                    second = next((one for one in first.children() if lanes.__name__ in one.cmdline()), None)
+                time.sleep(0.01)
+            (first, second)[which].kill()
+            psutil.wait_procs([second], timeout=20)
+            assert not second.is_running()
+            said = process.communicate()[1]
+        return process.returncode, said
+
+    assert killed(0)[0] == -signal.SIGKILL and not (out / "verdict.json").exists()
+    assert killed(1) == (code, "".join(f"{note}\n" for note in notes))
+    assert contents(out) == alone

@@ -66,9 +66,14 @@ def _nobody(step: str, done: int, total: int) -> None:
     pass
 
 
+def say(text: str) -> None:
+    """Print a line to standard error, above whatever bars there are."""
+    tqdm.write(printable(text), file=sys.stderr)
+
+
 def remark(text: str) -> None:
     """Say something that is worth knowing: a command on standard error, the API as a warning."""
     if _told.get() is None:
-        print(printable(text), file=sys.stderr)
+        say(text)
     else:
         warnings.warn(text, RuntimeWarning, stacklevel=2)

@@ -11,18 +11,18 @@ import re
 import shlex
 import shutil
 import sys
-import time
 from pathlib import Path
 
 import yaml
 
-from goodnet.cli import __version__, add, arguments, intake, net_input
+from goodnet import telling
+from goodnet.cli import __version__, add, arguments, intake, net_input, stepping
 from goodnet.errors import InputError
 from goodnet.files import hdf5, outputs
 from goodnet.images import datasets
 from goodnet.nets import kinds, loading, parts, splitting
 from goodnet.params import Params
-from goodnet.pipeline import graph, walk
+from goodnet.pipeline import graph, lanes, walk
 from goodnet.process import commands, sources
 from goodnet.quarantine import opening
 from goodnet.repairs import recommend
@@ -32,15 +32,12 @@ from goodnet.suspects import findings, verdict
 
 PROJECT = sources.STAGES / "goodnet/project"  # what a project begins with
 NAME = "net"  # what the net is called in its folder
-WORK, STATE = ".goodnet.partial.d", "state.json"
+WORK = ".goodnet.partial.d"
 NETS = "repaired.keras", "goodnet.keras"
 LAST = "verdict.json"
 LEFT = (*NETS, "index.html", "reports", "how.md", "params.yaml", LAST)
 SOURCES = ".md", ".png", ".json", ".csv"  # where the page's figures come from; not the answers to all images
 CLEAN, REPAIRED, CANNOT_TELL, NOT_REPAIRED = 0, 1, 3, 4
-# What each step took on the demo, beside other work. Only the proportions count, in the time that is left.
-SECONDS = {"examine": 5, "suspect": 78, "attack": 27, "recommend": 4, "report": 3}
-SECONDS_OF_TUNING = {"relearn": 22, "unlearn": 93}
 
 HOW = """\
 # How this was made
@@ -200,35 +197,6 @@ def files_of(args):
     return given | add.split_poisoned(args.poisoned)
 
 
-class Work:
-    """A folder laid out as a project, in which the steps are taken; its state says which are done.
-
-    Parameters
-    ----------
-    folder : Path
-    key : str
-        Of all that the results depend on. With another one the work starts anew.
-    """
-
-    def __init__(self, folder, key):
-        self.folder, self.path = folder, folder / STATE
-        self.state = outputs.read_json(self.path) if self.path.exists() else {}
-        if self.state.get("key") != key:
-            for left in folder.glob("[!.]*"):  # the lock stays
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
-            self.state = {"key": key, "done": [], "not_made": {}}
-
-    def save(self):
-        outputs.write_json(self.path, self.state)
-
-    def is_done(self, name):
-        return name in self.state["done"]
-
-    def note(self, name):
-        self.state["done"].append(name)
-        self.save()
-
-
 @contextlib.contextmanager
 def working(out):
     """Yield the work's folder in the folder of the results, which must hold nothing but earlier ones."""
@@ -248,7 +216,7 @@ def working(out):
         try:
             yield work
         finally:
-            if not (work / STATE).exists():  # nothing to go on with
+            if not (work / stepping.STATE).exists():  # nothing to go on with
                 shutil.rmtree(work)
                 with contextlib.suppress(OSError):  # earlier results
                     out.rmdir()
@@ -311,63 +279,17 @@ def hold_out(net, data, params):
 # The steps
 
 
-class Progress:
-    """On a terminal, which step it is and about how long the rest takes; nothing in a log.
-
-    Parameters
-    ----------
-    steps : list of graph.Step
-    lines : dict
-        The repairs.
-    """
-
-    def __init__(self, steps, lines):
-        self.expected = {step.name: _seconds(step, lines) for step in steps}
-        self.shown = sys.stderr.isatty()
-        self.taken, self.of_expected = 0.0, 0.0
-        self.pending = list(self.expected)
-
-    @contextlib.contextmanager
-    def during(self, step):
-        if self.shown:
-            number = len(self.expected) - len(self.pending) + 1
-            print(
-                f"step {number} of {len(self.expected)}, {step.name}{self._left()}",
-                file=sys.stderr,
-                flush=True,
-            )
-        started = time.monotonic()
-        yield
-        self.taken += time.monotonic() - started
-        self.of_expected += self.expected[step.name]
-        self.pending.remove(step.name)
-
-    def skip(self, step):
-        self.pending.remove(step.name)
-
-    def _left(self):
-        pace = self.taken / self.of_expected if self.of_expected else 1
-        seconds = round(pace * sum(self.expected[name] for name in self.pending))
-        return f"; about {seconds // 60} min {seconds % 60} s left"
-
-
-def _seconds(step, lines):
-    if step.stage == "repair":
-        return SECONDS_OF_TUNING.get(lines[step.repair].get("tune"), 2)
-    return SECONDS.get(step.stage, 1)
-
-
 def run_steps(args, work, steps, progress, **last):
     """Take all steps that are not done yet; `last` is what the last one is given besides.
 
     A repair that cannot be made is left out, and its line in params.yaml with it.
     """
     for step in steps:
-        if work.is_done(step.name) or step.repair in work.state["not_made"]:
-            progress.skip(step)
+        if work.is_left_out(step):
+            progress.skip(step.name)
             continue
         try:
-            with progress.during(step):
+            with progress.during(step.name):
                 walk.take(step, work.folder, **(last if step is steps[-1] else {}))
         except InputError as error:
             reason = users_words(args, work, str(error))
@@ -379,12 +301,34 @@ def run_steps(args, work, steps, progress, **last):
         work.note(step.name)
 
 
+def run_lanes(args, work, lanes_of, progress):
+    """Take all steps, those of some repairs in a second process if this machine has room for it."""
+    before, first, second, after = lanes_of
+    run_steps(args, work, before, progress)
+    pending = [step for step in second if not work.is_left_out(step)]
+
+    def hear(kind, text):
+        if kind == lanes.BEGUN:
+            progress.begin(text)
+        elif kind == lanes.DONE:
+            work.note(text)
+            progress.end(text)
+        else:
+            telling.say(text)
+
+    if pending and progress.are_two:
+        with lanes.beside(work.folder, pending, hear) as wait:
+            run_steps(args, work, first, progress)
+            wait()
+    for rest in (first, second, after):
+        run_steps(args, work, rest, progress)
+
+
 def leave_out(work, name, reason):
     content = yaml.safe_load((work.folder / "params.yaml").read_text(encoding="utf-8"))
-    content["repairs"].pop(name)
+    content["repairs"].pop(name, None)
     write_params(work, content)
-    work.state["not_made"][name] = reason
-    work.save()
+    work.leave_out(name, reason)
 
 
 def users_words(args, work, line):
@@ -422,7 +366,7 @@ def run_or_read(args):
     with working(args.out) as folder:
         told = earlier(args.out, key)
         if not told:
-            work = Work(folder, key)
+            work = stepping.Work(folder, key)
             told = judge_and_repair(args, work, content, hashes)
             work.path.unlink()
         return told
@@ -449,16 +393,18 @@ def judge_and_repair(args, work, content, hashes):
     pipeline = yaml.safe_load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))
     lines = params["repairs"] | {name: {} for name in work.state["not_made"]}
     steps = graph.needed_for("report", graph.steps(pipeline, params | {"repairs": lines}))
-    first = graph.needed_for("suspect", steps)
-    rest = [step for step in steps if step not in first]
-    progress = Progress(steps, lines)
-    run_steps(args, work, first, progress)
+    judging = graph.needed_for("suspect", steps)
+    rest = [step for step in steps if step not in judging]
+    seconds = stepping.expected(steps, lines)
+    split = lanes.split(rest[:-1], lambda step: seconds[step.name])
+    progress = stepping.Progress(seconds, split[1:3] if lanes.is_room() else ([], []))
+    run_steps(args, work, judging, progress)
     evidence, found = findings.read(work.folder / "models/suspects.h5")
     nets, code = {}, CLEAN if found.word == verdict.NOTHING else CANNOT_TELL
     told = findings.metrics(evidence, found)
     told |= {"recommended": "none", "why": "No class was named, so nothing was repaired."}
     if found.word == verdict.BACKDOORED:
-        run_steps(args, work, rest[:-1], progress)
+        run_lanes(args, work, split, progress)
         told = outputs.read_json(work.folder / "reports/suspects.json")
         told |= outputs.read_json(work.folder / "reports/recommended.json")
         nets = {name: work.folder / "models/recommended" / name for name in NETS}

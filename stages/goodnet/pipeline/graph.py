@@ -50,7 +50,7 @@ def steps(content, params):
     made, ordered = set().union(*(step.makes for step in pending)), []
     while pending:
         awaited = made - set().union(*(step.makes for step in ordered))
-        ready = next((step for step in pending if not _overlap(step.needs, awaited)), None)
+        ready = next((step for step in pending if not overlap(step.needs, awaited)), None)
         if ready is None:
             raise InputError(f"dvc.yaml: {pending[0].name} waits for itself")
         ordered.append(ready)
@@ -62,7 +62,7 @@ def needed_for(stage, ordered):
     """Return the Steps of a stage and all that it depends on, in their order."""
     needs, found = set(), []
     for step in reversed(ordered):
-        if step.stage == stage or _overlap(needs, step.makes):
+        if step.stage == stage or overlap(needs, step.makes):
             needs |= step.needs
             found.append(step)
     return found[::-1]
@@ -90,7 +90,7 @@ def _at(values, keys):
     return values
 
 
-def _overlap(needs, makes):
+def overlap(needs, makes):
     """Return whether any path needed is one of those made, lies in one, or holds one."""
     return any(
         need == made or need.startswith(f"{made}/") or made.startswith(f"{need}/")
