@@ -138,7 +138,7 @@ def test_nobody_answers_at_the_address(reproduced, tmp_path):
     assert done.stderr.startswith("error: --scheduler tcp://127.0.0.1:1: no scheduler of Dask answers there")
 
 
-def test_a_remote_that_is_down_for_a_while(remote, tmp_path, monkeypatch):
+def test_a_remote_that_is_down(remote, tmp_path, monkeypatch):
     """Its run of a stage is there again when it is; until then it is said."""
     from dvc.repo import Repo
 
@@ -250,6 +250,15 @@ def wait_for(condition, process, minutes=30):
         time.sleep(0.2)
 
 
+def noting(folder):
+    """Return the file in which workers note what stages begin, and what they need to do so."""
+    begun, noting = folder / "begun", folder / "noting"
+    begun.touch()
+    noting.mkdir()
+    (noting / "sitecustomize.py").write_text(NOTING)
+    return begun, {"STAGES_BEGUN": str(begun), "PYTHONPATH": f"{noting}{os.pathsep}{sys.path[0]}"}
+
+
 WORKERS = 3
 
 
@@ -259,14 +268,10 @@ def test_a_grid_over_two_nets_on_a_cluster(two_nets, remote, tmp_path):
     project, alone = two_nets, two_nets.copied(tmp_path / "alone")
     values = {"badnet": ["demo", "mine"], "attack.transfer": [11, 12, 13, 14, 15, 200]}
     path = write_grid(tmp_path, {"set": values})
-    begun = tmp_path / "begun"
-    begun.touch()
-    (tmp_path / "noting").mkdir()
-    (tmp_path / "noting/sitecustomize.py").write_text(NOTING)
-    noting = {"STAGES_BEGUN": str(begun), "PYTHONPATH": f"{tmp_path / 'noting'}{os.pathsep}{sys.path[0]}"}
+    begun, environment = noting(tmp_path)
     project.dvc("push", "--run-cache")
     before = keys_in(remote)
-    with Dask(tmp_path, WORKERS, environment=noting) as cluster:
+    with Dask(tmp_path, WORKERS, environment=environment) as cluster:
         words = fleet(project, path, "--scheduler", cluster.address, "--cores", 1, "--gigabytes", 1)
         with project.started(words) as process:
             wait_for(lambda: len(begun.read_text().splitlines()) > 5, process)
@@ -323,6 +328,30 @@ def test_a_grid_over_two_nets_on_a_cluster(two_nets, remote, tmp_path):
     clone.dvc("exp", "apply", last, check=False)  # it says that files are missing, and fetches none
     clone.dvc("pull")
     assert clone.repro() == set()
+
+
+@pytest.mark.long(minutes=1)
+def test_a_remote_that_is_down_while_a_setting_runs(reproduced, remote, tmp_path):
+    """It is said, and the setting goes on when the remote is there again: no stage runs twice."""
+    project = reproduced.copied(tmp_path / "a clone")
+    project.dvc("remote", "add", "--default", "team", remote.url)
+    log_in(project, remote.credentials)
+    project.commit("a remote")
+    path = write_grid(tmp_path, {"set": {"prune.order": ["l1"]}})
+    begun, environment = noting(tmp_path)
+    with Dask(tmp_path, 1, environment=environment | remote.impatient) as cluster:
+        words = fleet(project, path, "--scheduler", cluster.address, "--cores", 1)
+        with project.started(words) as process:
+            wait_for(begun.read_text, process)
+            remote.stop()
+            said = next(line for line in process.stdout if "the remote: " in line)
+            assert said.endswith("; trying again\n")
+            remote.start()
+            said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0 and "1 settings: 1 done" in said, said
+    assert set(experiments(project)) == {"grid"}
+    ran = begun.read_text().splitlines()
+    assert len(ran) == int(re.search(r"(\d+) ran", said)[1])
 
 
 def certificates(folder):

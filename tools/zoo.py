@@ -347,12 +347,14 @@ def main():
     parser.add_argument("shared", type=Path, help="where the data lie")
     parser.add_argument("folder", type=Path, help="where the nets are kept")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS, help="only these")
+    parser.add_argument("--only", nargs="+", help="only nets whose names begin with one of these")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="that TensorFlow may use")
     args = parser.parse_args()
     limit_threads(args.threads)
     args.folder.mkdir(parents=True, exist_ok=True)
     for kind, attack, seed in specifications():
-        if kind in args.kinds:
+        named = name_of(kind, attack, seed).startswith(tuple(args.only or [""]))
+        if kind in args.kinds and named:
             about = make(args.folder, args.shared, kind, attack, seed)
             print(
                 name_of(kind, attack, seed),
