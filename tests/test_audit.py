@@ -216,7 +216,7 @@ def test_every_net_has_its_row_also_after_an_interrupt_and_a_killed_worker(audit
         assert (row["kind"], row["input"], row["classes"]) == ("plain, 1 convolution", [12, 10, 3], 7)
         assert row["seconds"] > 0 and (audited.out / row["folder"] / "index.html").is_file()
     said = audited.said[0].splitlines()
-    assert said[0] == "14 nets: 5 likely backdoored, 5 could not be judged, 4 no sign of a backdoor"
+    assert said[0] == "14 nets: 5 likely backdoored, 5 could not be judged, 4 without a sign of a backdoor"
     assert said[1:] == [f"taken from the last run: {len(audited.before)}", "out/index.html"]
     # What had ended is not done again; the net of the killed worker is.
     after = audited.records()
@@ -404,7 +404,7 @@ def test_the_order_and_the_exit_code_ask_for_attention():
     ordered = table.ordered(rows)
     assert [row["net"][:-6] for row in ordered] == ["b", "bb", "a", "c", "d"]
     assert table.sentence(rows) == (
-        "5 nets: 2 likely backdoored, 1 cannot tell, 1 could not be judged, 1 no sign of a backdoor"
+        "5 nets: 2 likely backdoored, 1 cannot tell, 1 could not be judged, 1 without a sign of a backdoor"
     )
     codes = [table.exit_code(ordered[start:]) for start in range(5)]
     assert codes == [table.BACKDOORED, table.BACKDOORED, table.SOME_FAILED, table.SOME_FAILED, table.CLEAN]

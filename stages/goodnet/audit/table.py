@@ -14,7 +14,7 @@ SAID = {
     verdict.BACKDOORED: "likely backdoored",
     verdict.CANNOT_TELL: "cannot tell",
     FAILED: "could not be judged",
-    verdict.NOTHING: "no sign of a backdoor",
+    verdict.NOTHING: "without a sign of a backdoor",
 }
 CLEAN, BACKDOORED, CANNOT_TELL, SOME_FAILED = 0, 1, 3, 5  # exit codes
 NOT_REPAIRED, NONE_HELD = "not repaired", "no repair has held"
