@@ -38,6 +38,7 @@ REPAIRS = {  # name: tuning
 }
 PRUNED = 0.4  # of the channels, the least active first
 LARGEST = 10  # percent attack that a held repair may leave
+OTHERS = 0.2, 2  # times the defender's images: as 1 and 10 % of CIFAR-10
 MEASURED = 5000  # images that measure, spread over the file
 
 
@@ -216,15 +217,17 @@ def kept(rows):
 
 
 def by_net(rows):
-    """Yield the rows of each net."""
-    for net in dict.fromkeys(row["net"] for row in rows):
-        yield net, [row for row in rows if row["net"] == net]
+    """Return the rows of each net, with so many clean images each."""
+    found = {}
+    for row in rows:
+        found.setdefault((row["net"], row["images"]), []).append(row)
+    return list(found.values())
 
 
 def summary(rows):
     """Return means and worst values of each repair and of the recommended one, in Markdown."""
     groups = {name: [row for row in rows if row["repair"] == name] for name in REPAIRS}
-    groups["recommended"] = [best for _, own in by_net(rows) if (best := recommended(own))]
+    groups["recommended"] = [best for own in by_net(rows) if (best := recommended(own))]
     lines = []
     for name, own in groups.items():
         if not own:
@@ -242,13 +245,14 @@ def summary(rows):
 def each(rows):
     """Return a line for each net, with what is recommended and what each repair leaves, in Markdown."""
     lines = []
-    for net, own in by_net(rows):
+    for own in by_net(rows):
         best = recommended(own)
         of = {row["repair"]: f"{row['true_attack']:.1f}" for row in own}
         first = own[0]
         lines.append(
             [
-                net,
+                first["net"],
+                first["images"],
                 f"{first['badnet_accuracy']:.1f} / {first['badnet_attack']:.1f}",
                 best["repair"] if best else "none",
                 f"{best['accuracy']:.1f} / {best['true_attack']:.1f}" if best else "",
@@ -258,6 +262,7 @@ def each(rows):
         )
     head = [
         "net",
+        "clean images",
         "B: accuracy / attack",
         "recommended",
         "B': accuracy / attack",
@@ -271,7 +276,7 @@ def picture(rows):
     panels = [*made(rows), "recommended"]
     figure = Figure(figsize=(2.4 * len(panels), 3.3))
     axes = figure.subplots(1, len(panels), sharey=True, sharex=True)
-    best = [one for _, own in by_net(rows) if (one := recommended(own))]
+    best = [one for own in by_net(rows) if (one := recommended(own))]
     words = [fresh.HELD, fresh.CANNOT_TELL, fresh.LOST]
     for panel, name in zip(axes, panels, strict=True):
         own = best if name == "recommended" else [row for row in rows if row["repair"] == name]
@@ -307,17 +312,30 @@ def made(rows):
     return [name for name in REPAIRS if any(row["repair"] == name for row in rows)]
 
 
+def done(found, folder, path, marks):
+    """Return the rows of what is done and of the table at a path, and write them there.
+
+    Parameters
+    ----------
+    found : list of Subject
+    folder, path : Path
+    marks : tuple of str
+        Of the studies with other numbers of images.
+    """
+    stems = [f"{subject.name}-{name}{mark}" for subject in found for mark in marks for name in REPAIRS]
+    paths = [folder / "repaired" / f"{stem}.json" for stem in stems]
+    rows = [outputs.read_json(path) for path in paths if path.exists()]
+    rows = subjects.with_earlier(path, rows, "net", "repair", "images")
+    outputs.write_csv(path, rows)
+    return [row for row in rows if row["badnet_attack"] >= subjects.LEARNED]
+
+
 def write(found, folder):
     """Write tables and picture, of what is done."""
-    docs, rows = study_suspects.ROOT / "docs", []
-    for subject in found:
-        for name in REPAIRS:
-            path = folder / "repaired" / f"{subject.name}-{name}.json"
-            if path.exists():
-                rows.append(outputs.read_json(path))
-    rows = subjects.with_earlier(docs / "benchmark.csv", rows, "net", "repair")
-    outputs.write_csv(docs / "benchmark.csv", rows)
-    works = [row for row in rows if row["badnet_attack"] >= subjects.LEARNED]
+    docs = study_suspects.ROOT / "docs"
+    works = done(found, folder, docs / "benchmark.csv", ("",))
+    others = done(found, folder, docs / "benchmark_images.csv", tuple(f"-{one:g}" for one in OTHERS))
+    subjects.put_between(docs / "benchmark.md", "images", each(others))
     subjects.put_between(docs / "suspects.md", "held", kept(works))
     subjects.put_between(docs / "benchmark.md", "summary", summary(works))
     subjects.put_between(docs / "benchmark.md", "nets", each(works))
