@@ -10,7 +10,6 @@ alone. Each way begins with the same copy of the project. Prints a line as soon 
 import argparse
 import json
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -56,16 +55,12 @@ def loop(project, settings):
 
 
 def fleet(project, settings, workers):
+    """Run the same settings as a fleet; return the same counts."""
     grid = project.path.parent / "grid.yaml"
     content = {"set": {"prune.order": list(ORDERS), "attack.held": thresholds(settings)}}
     grid.write_text(yaml.safe_dump(content), encoding="utf-8")
-    words = ("fleet", str(grid), "--workers", str(workers), "--cores", "1", "--json")
-    # Of this repository, so that a project of any age could be timed.
-    command = [sys.executable, "-m", "goodnet.cli.main", *words, "--project", str(project.path)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, env=project.environment, text=True, check=False)
+    done = project.goodnet("fleet", grid, "--workers", workers, "--cores", 1, "--json")
     rows = json.loads(done.stdout)
-    if done.returncode or len(rows) != settings:
-        sys.exit(f"error: exit code {done.returncode}, {len(rows)} settings")
     stages = [how for row in rows for how in row["stages"].values()]
     return {how: stages.count(how) for how in ("ran", "restored", "shared")}
 

@@ -217,7 +217,7 @@ def kept(rows):
 
 
 def by_net(rows):
-    """Return the rows of each net, with so many clean images each."""
+    """Return lists of rows, one for each net and number of clean images."""
     found = {}
     for row in rows:
         found.setdefault((row["net"], row["images"]), []).append(row)
@@ -312,7 +312,7 @@ def made(rows):
     return [name for name in REPAIRS if any(row["repair"] == name for row in rows)]
 
 
-def done(found, folder, path, marks):
+def gathered(found, folder, path, marks):
     """Return the rows of what is done and of the table at a path, and write them there.
 
     Parameters
@@ -333,8 +333,8 @@ def done(found, folder, path, marks):
 def write(found, folder):
     """Write tables and picture, of what is done."""
     docs = study_suspects.ROOT / "docs"
-    works = done(found, folder, docs / "benchmark.csv", ("",))
-    others = done(found, folder, docs / "benchmark_images.csv", tuple(f"-{one:g}" for one in OTHERS))
+    works = gathered(found, folder, docs / "benchmark.csv", ("",))
+    others = gathered(found, folder, docs / "benchmark_images.csv", tuple(f"-{one:g}" for one in OTHERS))
     subjects.put_between(docs / "benchmark.md", "images", each(others))
     subjects.put_between(docs / "suspects.md", "held", kept(works))
     subjects.put_between(docs / "benchmark.md", "summary", summary(works))

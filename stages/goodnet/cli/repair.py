@@ -285,7 +285,7 @@ def run_steps(args, work, steps, progress, **last):
     A repair that cannot be made is left out, and its line in params.yaml with it.
     """
     for step in steps:
-        if work.is_left_out(step):
+        if work.is_settled(step):
             progress.skip(step.name)
             continue
         try:
@@ -305,7 +305,7 @@ def run_lanes(args, work, lanes_of, progress):
     """Take all steps, those of some repairs in a second process if this machine has room for it."""
     before, first, second, after = lanes_of
     run_steps(args, work, before, progress)
-    pending = [step for step in second if not work.is_left_out(step)]
+    pending = [step for step in second if not work.is_settled(step)]
 
     def hear(kind, text):
         if kind == lanes.BEGUN:

@@ -50,7 +50,7 @@ class Work:
             self.state["not_made"][repair] = reason
             self.save()
 
-    def is_left_out(self, step):
+    def is_settled(self, step):
         """Return whether a Step is done, or belongs to a repair that cannot be made."""
         return self.is_done(step.name) or step.repair in self.state["not_made"]
 
@@ -118,7 +118,7 @@ class Progress:
         return f"about {seconds // 60} min {seconds % 60} s left"
 
     def _expected(self, now):
-        """Return how long what is pending takes where it takes as long as on the demo."""
+        """Return the seconds that the rest would take on the demo."""
         rest = {name: max(0, self.seconds[name] - now + self.running.get(name, now)) for name in self.pending}
         lengths = [sum(rest.pop(name, 0) for name in lane) for lane in self.lanes]
         return sum(rest.values()) + max(*lengths, BOTH * sum(lengths))

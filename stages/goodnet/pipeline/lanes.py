@@ -97,10 +97,10 @@ def beside(folder, steps, hear):
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (str(sources.STAGES), path)))},
     )
     reader = threading.Thread(target=_listen, args=(process.stdout, hear), daemon=True)
+    reader.start()  # before anything that may be interrupted: one that never started cannot be joined
     try:
         with contextlib.suppress(BrokenPipeError):
             print(json.dumps(job), file=process.stdin, flush=True)
-        reader.start()
         yield reader.join
     finally:
         process.kill()
