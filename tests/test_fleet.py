@@ -143,7 +143,7 @@ def test_a_remote_that_is_down(remote, tmp_path, monkeypatch):
     from dvc.repo import Repo
 
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    monkeypatch.setattr(setting, "PATIENCE", (1, 0.0))
+    monkeypatch.setattr(setting, "PAUSES", (0.0,))
     run = next(remote.files.iterdir()) / "goodnet/runs/ab/abc/def"
     run.parent.mkdir(parents=True)
     run.write_text("cmd: x\n")
@@ -165,6 +165,41 @@ def test_a_remote_that_is_down(remote, tmp_path, monkeypatch):
         assert len(said) == 1 and said[0].endswith("trying again")
         reproducing.pull_runs()
         assert len(said) == 2 and len(list(tmp_path.glob("project/.dvc/cache/runs/ab/abc/def"))) == 1
+
+
+def test_a_file_that_another_setting_replaces_at_the_remote(remote, tmp_path, monkeypatch):
+    """Not every server replaces files at once: what is to be taken is waited for until it is what it was."""
+    from dvc.repo import Repo, lock_repo
+
+    monkeypatch.setattr(setting, "PAUSES", (0.0,) * 4)
+    here, contents = tmp_path / "project", [b"other bytes", b"these bytes"]
+    here.mkdir()
+    monkeypatch.chdir(here)
+
+    def parent(word, **_):
+        if word == "say":
+            put(contents.pop(0))
+
+    def put(content):
+        remote.stop()  # which would not see that a file is another one
+        there.unlink() if content is None else there.write_bytes(content)
+        remote.start()
+
+    with Repo.init(here, no_scm=True) as repo:
+        (here / "given").write_bytes(contents[-1])
+        repo.run(name="copied", cmd="cp given made", deps=["given"], outs=["made"])
+        setting.configure(repo, {"remote": {"url": remote.url, **remote.credentials}}, here / ".dvc/cache")
+    with Repo(here) as repo, lock_repo(repo):
+        (stage,) = repo.stage.collect("copied")
+        reproducing = setting.Reproducing(repo, parent)
+        reproducing.push(stage)
+        entry = reproducing.lock_entry(stage)
+        (there,) = remote.files.glob("bucket/goodnet/files/md5/*/*")
+        put(None)
+        shutil.rmtree(here / ".dvc/cache/files")
+        (here / "made").unlink()
+        reproducing.taken(stage, entry)
+        assert (here / "made").read_bytes() == b"these bytes" and not contents
 
 
 def experiments(project):
@@ -286,9 +321,10 @@ def test_a_grid_over_two_nets_on_a_cluster(two_nets, remote, tmp_path):
     assert done.returncode == 5, done.stderr
     rows = {row["name"]: row for row in json.loads(done.stdout)}
     failed = {name for name, row in rows.items() if "attack.transfer=200" in row["changes"]}
-    assert {name for name, row in rows.items() if row["outcome"] == "failed"} == failed
+    errors = {name: row["error"] for name, row in rows.items() if row["outcome"] == "failed"}
+    assert set(errors) == failed, errors
     reason = "verdict: params.yaml: attack.transfer is 200"
-    assert all(rows[name]["error"].startswith(reason) for name in failed)
+    assert all(error.startswith(reason) for error in errors.values())
     assert {name for name, row in rows.items() if row["outcome"] == "done before"} == first
     good = set(rows) - failed
     assert set(experiments(project)) == good and len(good) == 10

@@ -257,11 +257,18 @@ def test_the_second_process_ends_with_the_first_and_may_be_killed_itself(files, 
     code, out, _, notes = run("bad net.keras", "clean.npz", *words)
     alone = contents(out)
     shutil.rmtree(out)
-    given = [files / "bad net.keras", files / "clean.npz", "--out", out, "--params", files / "quick.yaml"]
-    command_line = [sys.executable, "-m", "goodnet.cli.main", "repair", *map(str, (*given, *words))]
+    endless = yaml.safe_load((files / "quick.yaml").read_text())
+    for tuning in ("fine_tune", "relearn"):
+        endless["tunings"][tuning]["epochs"] = 1_000_000
+    (files / "endless.yaml").write_text(yaml.safe_dump(endless, sort_keys=False))
 
-    def killed(which):
-        """Run until there is a second process, and kill one of both; return what the first came to."""
+    def killed(which, params, after=0):
+        """Run until a second process has worked for so many seconds, and kill one of both.
+
+        Return what the first came to.
+        """
+        given = [files / "bad net.keras", files / "clean.npz", "--out", out, "--params", files / params]
+        command_line = [sys.executable, "-m", "goodnet.cli.main", "repair", *map(str, (*given, *words))]
         with subprocess.Popen(command_line, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
             first = psutil.Process(process.pid)
             second = None
@@ -269,12 +276,15 @@ def test_the_second_process_ends_with_the_first_and_may_be_killed_itself(files, 
                 with contextlib.suppress(psutil.Error):  # another child ends just then
                     second = next((one for one in first.children() if lanes.__name__ in one.cmdline()), None)
                 time.sleep(0.01)
+            while second.cpu_times().user < after:
+                time.sleep(0.1)
             (first, second)[which].kill()
             psutil.wait_procs([second], timeout=20)
             assert not second.is_running()
             said = process.communicate()[1]
         return process.returncode, said
 
-    assert killed(0)[0] == -signal.SIGKILL and not (out / "verdict.json").exists()
-    assert killed(1) == (code, "".join(f"{note}\n" for note in notes))
+    # In the midst of a step, which would take it days.
+    assert killed(0, "endless.yaml", after=5)[0] == -signal.SIGKILL and not (out / "verdict.json").exists()
+    assert killed(1, "quick.yaml") == (code, "".join(f"{note}\n" for note in notes))
     assert contents(out) == alone

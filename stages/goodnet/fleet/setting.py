@@ -21,7 +21,7 @@ from goodnet.process import commands
 
 TARGET = "report"
 PAUSE = 0.3  # seconds until others are asked about again
-PATIENCE = 20, 15.0  # how often a remote is tried again, and seconds in between
+PAUSES = 1, 1, 2, 4, 8, *[15] * 19  # seconds until a remote is tried again, each time
 REMOTE = "fleet"  # what the clone calls it
 HOW = RAN, RESTORED, SHARED = "ran", "restored", "shared"  # a stage came to be what it is
 
@@ -81,7 +81,8 @@ def configure(repo, task, cache):
     with repo.config.edit("local") as config:
         config["core"] = {"remote": REMOTE, "analytics": False}
         config["cache"] = {"dir": str(cache)}
-        config["remote"] = {REMOTE: task["remote"]}
+        # What is not what it should be, as a file that is just being replaced, does not count as there.
+        config["remote"] = {REMOTE: task["remote"] | {"verify": True}}
 
 
 class Reproducing:
@@ -182,15 +183,14 @@ class Reproducing:
 
     def patiently(self, function):
         """Call a function of the remote, again and again while the remote is down."""
-        times, pause = PATIENCE
-        for left in range(times, -1, -1):
+        for pause in (*PAUSES, None):
             try:
                 return function()
             except (InputError, Lacking):
                 raise
             except Exception as error:
                 reason = " ".join(str(error).split()) or type(error).__name__
-                if not left:
+                if pause is None:
                     raise InputError(f"the remote: {reason}") from None
                 self.parent("say", text=f"the remote: {reason}; trying again")
                 time.sleep(pause)
@@ -207,28 +207,35 @@ class Reproducing:
 
     def fetched(self, stage):
         """Return whether what a stage has made, by its record, is in the cache now."""
-
-        def fetch():
-            failed = set()
-            for objects in stage.get_used_objs().values():
-                failed |= self.repo.cloud.pull(objects).failed
-            if failed:
-                self.reachable()
-                raise Lacking
-
         if stage.outs_cached():
             return True
         with contextlib.suppress(Lacking):
-            self.patiently(fetch)
+            self.patiently(lambda: self.fetch(stage))
         return stage.outs_cached()
+
+    def fetch(self, stage):
+        """Bring what a stage has made into the cache; raise Lacking where the remote answers without it."""
+        for objects in stage.get_used_objs().values():
+            if failed := self.repo.cloud.pull(objects).failed:
+                raise OSError(f"{len(failed)} files of {stage.addressing} did not arrive")
+        if not stage.outs_cached():
+            self.reachable()
+            raise Lacking
 
     def taken(self, stage, entry):
         """Take what another setting of the fleet has made of a stage."""
         from dvc.stage.loader import StageLoader
 
+        def fetch():
+            try:
+                self.fetch(stage)
+            except Lacking:
+                # A third setting may be pushing a file of the same bytes, and not every server replaces files
+                # at once: of rclone's S3 they are gone for a moment.
+                raise FileNotFoundError(f"what {stage.addressing} has made is missing") from None
+
         StageLoader.fill_from_lock(stage, entry)
-        if not self.fetched(stage):
-            raise InputError(f"the remote has lost what {stage.addressing} left there")
+        self.patiently(fetch)
         stage.checkout()
 
     def pull_runs(self):
