@@ -10,6 +10,7 @@ from goodnet.settings import Percent, Settings, setting
 from goodnet.suspects.fresh import HELD, NOT_ATTACKED
 
 COVERED = 0.9  # of the classes; with images of fewer, the cost of a repair is not seen as it is
+COSTLY = 5  # points of accuracy; a repair that costs more is recommended with a warning
 MOST = 1000  # images held out: they tell accuracies apart to within a point
 
 
@@ -70,6 +71,13 @@ def choose(judged, correct, images, shown):
     return best and best["name"]
 
 
+def is_costly(own, of_b, images):
+    """Return whether a repaired net loses much of what B gets right, by more than two standard errors."""
+    lost = of_b - own
+    error = own * (images - own) + of_b * (images - of_b)
+    return 100 * lost > COSTLY * images and lost**2 * images > 4 * error
+
+
 def figures(best, verdict, judged, correct, images, covered, classes):
     """Return what is reported of a recommendation; the parameters are those of `why`."""
     return {
@@ -109,9 +117,15 @@ def why(name, verdict, judged, correct, images, covered, classes):
     if correct[name] < max(correct[one] for one in held):
         among += ", within one standard error, and was not trained against triggers"
     share, of_b = (100 * correct[one] / images for one in (name, "badnet"))
-    unseen = f" There are images of {covered} of {classes} classes: what it costs on the others is not known."
+    more = ""
+    if is_costly(correct[name], correct["badnet"], images):
+        more += " It costs much accuracy; with more clean images a repair may cost less."
+    if covered < COVERED * classes:
+        more += (
+            f" There are images of {covered} of {classes} classes: what it costs on the others is not known."
+        )
     return (
         f"*{name}*: {among}. It gets {share:.1f} % of {images} clean images right "
-        f"that no tuning was trained on (B: {of_b:.1f} %).{unseen if covered < COVERED * classes else ''}"
+        f"that no tuning was trained on (B: {of_b:.1f} %).{more}"
         " A backdoor to a class that nobody named may be left."
     )
