@@ -54,11 +54,9 @@ def test_the_reason_is_a_sentence():
     only = recommend.why("a", "backdoored", held[::2], correct, 200, 8, 10)
     assert "a*: the only repair that has held" in only
     assert " There are images of 8 of 10 classes: what it costs on the others is not known." in only
-    few, warning = (
-        {"a": 9, "badnet": 10},
-        " It costs much accuracy; with more clean images a repair may cost less.",
-    )
+    warning = " It costs much accuracy; with more clean images a repair may cost less."
     assert warning in near and warning not in only
+    few = {"a": 9, "badnet": 10}
     assert warning not in recommend.why("a", "backdoored", held[:1], few, 10, 9, 10), "may be chance"
     assert recommend.why(None, "backdoored", held[2:], correct, 200, 9, 10) == (
         "None. No repair has held against a fresh attack: trust none of these nets."

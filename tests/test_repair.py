@@ -263,7 +263,7 @@ def test_the_second_process_ends_with_the_first_and_may_be_killed_itself(files, 
     (files / "endless.yaml").write_text(yaml.safe_dump(endless, sort_keys=False))
 
     def killed(which, params, after=0):
-        """Run until a second process has worked for so many seconds, and kill one of both.
+        """Run until the second process has worked for so many seconds, and kill one of the two.
 
         Return what the first came to.
         """
@@ -276,15 +276,17 @@ def test_the_second_process_ends_with_the_first_and_may_be_killed_itself(files, 
                 with contextlib.suppress(psutil.Error):  # another child ends just then
                     second = next((one for one in first.children() if lanes.__name__ in one.cmdline()), None)
                 time.sleep(0.01)
-            while second.cpu_times().user < after:
+            while second.status() != psutil.STATUS_ZOMBIE and second.cpu_times().user < after:
                 time.sleep(0.1)
+            has_worked = second.cpu_times().user >= after
             (first, second)[which].kill()
             psutil.wait_procs([second], timeout=20)
             assert not second.is_running()
             said = process.communicate()[1]
+        assert has_worked
         return process.returncode, said
 
-    # In the midst of a step, which would take it days.
+    # In the middle of a step that would take days.
     assert killed(0, "endless.yaml", after=5)[0] == -signal.SIGKILL and not (out / "verdict.json").exists()
     assert killed(1, "quick.yaml") == (code, "".join(f"{note}\n" for note in notes))
     assert contents(out) == alone

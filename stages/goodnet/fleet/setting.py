@@ -81,7 +81,7 @@ def configure(repo, task, cache):
     with repo.config.edit("local") as config:
         config["core"] = {"remote": REMOTE, "analytics": False}
         config["cache"] = {"dir": str(cache)}
-        # What is not what it should be, as a file that is just being replaced, does not count as there.
+        # A file whose bytes do not match its hash, as one that is being replaced, counts as missing.
         config["remote"] = {REMOTE: task["remote"] | {"verify": True}}
 
 
@@ -182,7 +182,7 @@ class Reproducing:
     # The remote
 
     def patiently(self, function):
-        """Call a function of the remote, again and again while the remote is down."""
+        """Call a function of the remote, again and again until it succeeds or PAUSES are over."""
         for pause in (*PAUSES, None):
             try:
                 return function()
